@@ -1,0 +1,190 @@
+"""The report: one frozen object that every output format renders.
+
+Keys are the contract of docs/report.md. They may be added; none is renamed or dropped
+without a new major ``schema_version``. All quantities are in base units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SCHEMA_VERSION = "1.0"
+
+
+class Tool(msgspec.Struct, frozen=True):
+    name: str
+    version: str
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model came from. ``opset`` maps an ONNX domain to its version."""
+
+    path: str
+    format: str
+    sha256: str = ""
+    producer: str = ""
+    opset: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class Bindings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the counts hold for: dimension values, input shapes and input values.
+
+    ``assumed`` names the dimensions that nobody gave and a default stands in for.
+    """
+
+    dims: dict[str, int] = msgspec.field(default_factory=dict)
+    assumed: list[str] = msgspec.field(default_factory=list)
+    shapes: dict[str, list[int]] = msgspec.field(default_factory=dict)
+    values: dict[str, Any] = msgspec.field(default_factory=dict)
+    traced: bool = False
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts shared by totals and by each operator; docs/counting.md defines them."""
+
+    params: int = 0
+    active_params: int = 0
+    quantization_params: int = 0
+    weight_bytes: int = 0
+    macs: int = 0
+    dense_macs: int = 0
+    parallel_macs: int = 0
+    sequential_macs: int = 0
+    elementwise_ops: int = 0
+    multiplies: int = 0
+    adds: int = 0
+    bias_adds: int = 0
+    activations: int = 0
+    activation_bytes: int = 0
+    state_bytes: int = 0
+    peak_activation_bytes: int = 0
+    compulsory_bytes: int = 0
+    streamed_bytes: int = 0
+    sequential_steps: int = 0
+    executed_steps: int = 0
+    lookahead_steps: int = 0
+
+
+class Totals(Metrics, frozen=True, kw_only=True):
+    """Sums of the operators; for steps the graph's longest path, for peaks the largest."""
+
+    wavefront_steps: int = 0
+    sequential_share: float = 0.0
+    streamable: bool = True
+    compulsory_arithmetic_intensity: float = 0.0
+    streamed_arithmetic_intensity: float = 0.0
+
+
+class OpRow(Metrics, frozen=True, kw_only=True):
+    """One operator (or one module called several times).
+
+    ``dims`` has the letters T, B, I, H, D, G of a recurrent operator; ``extents`` those
+    of any other formula. ``formulas`` gives counts of one execution in those letters.
+    """
+
+    name: str
+    op_type: str
+    kind: str
+    executions: int = 1
+    precision: str = ""
+    dims: dict[str, int] = msgspec.field(default_factory=dict)
+    extents: dict[str, int] = msgspec.field(default_factory=dict)
+    textbook_params: int | None = None
+    formulas: dict[str, str] = msgspec.field(default_factory=dict)
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class UncountedOp(msgspec.Struct, frozen=True):
+    name: str
+    op_type: str
+    reason: str
+
+
+class Fits(msgspec.Struct, frozen=True):
+    """Whether weights and peak activations fit the device; None where a size is unknown."""
+
+    weights: bool | None = None
+    activations: bool | None = None
+
+
+class OpEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    latency_s: float
+    bound_by: str
+    step_s: float | None = None
+    overhead_s: float = 0.0
+    sequential_s: float = 0.0
+    parallel_s: float = 0.0
+    dram_bytes: int = 0
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The predicted latency on one profile; ``latency_s`` = overhead + parallel + sequential.
+
+    ``step_s`` is the time of one step of the slowest recurrent operator, None without
+    one. ``calibrated`` is False for a profile made of data-sheet figures.
+    """
+
+    profile: str
+    profile_version: str
+    runtime: str
+    threads: int
+    precision: str
+    latency_s: float
+    latency_low_s: float | None = None
+    latency_high_s: float | None = None
+    sequential_s: float = 0.0
+    parallel_s: float = 0.0
+    overhead_s: float = 0.0
+    step_s: float | None = None
+    bound_by: str = ""
+    dram_bytes: int = 0
+    energy_j: float | None = None
+    fits: Fits = Fits()
+    calibrated: bool = False
+    notes: list[str] = msgspec.field(default_factory=list)
+    ops: list[OpEstimate] = msgspec.field(default_factory=list)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model costs. ``str(report)`` is the table, ``to_dict()`` the JSON."""
+
+    schema_version: str = SCHEMA_VERSION
+    tool: Tool
+    model: ModelInfo
+    bindings: Bindings
+    totals: Totals
+    ops: list[OpRow]
+    uncounted: list[UncountedOp]
+    coverage: float
+    estimates: list[Estimate] = msgspec.field(default_factory=list)
+    symbolic: dict[str, str] | None = None
+    warnings: list[str] = msgspec.field(default_factory=list)
+
+    def __str__(self) -> str:
+        from rnncost.report.table import render_table
+
+        return render_table(self)
+
+    def _repr_html_(self) -> str:
+        from rnncost.report.html import render_html_fragment
+
+        return render_html_fragment(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return result
+
+    @classmethod
+    def from_dict(cls, data: object) -> Report:
+        """Rebuild a report from ``to_dict()`` or from parsed JSON.
+
+        Raises:
+            ReportError: the data is not a report, or of another major schema version.
+        """
+        from rnncost.report.codec import report_from_dict
+
+        return report_from_dict(data)

@@ -1,0 +1,27 @@
+"""Shared fixtures: where the published real models lie, and small helpers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+_DEFAULT = Path(__file__).parent.parent / ".real_models"
+REAL_MODELS = Path(os.environ.get("RNNCOST_REAL_MODELS", _DEFAULT))
+    os.environ.get("RNNCOST_REAL_MODELS", Path(__file__).parent.parent / ".real_models")
+)
+
+
+@pytest.fixture
+def real_model() -> Callable[[str], Path]:
+    """Return a function from a path inside the unpacked packages to the file."""
+
+    def locate(path: str) -> Path:
+        file = REAL_MODELS / path
+        if not file.exists():
+            pytest.skip(f"{path} is not unpacked under {REAL_MODELS}")
+        return file
+
+    return locate
