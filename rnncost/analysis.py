@@ -2,12 +2,292 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnncost import __version__
+from rnncost.counting.count import Counted, CountedOp, Counts, count
+from rnncost.errors import BindingError, ModelError
+from rnncost.graph.dim import Dim, evaluate, hint
+from rnncost.graph.source import InputValue, Request, Source
+from rnncost.latency import estimate
+from rnncost.profiles.schema import HardwareProfile
+from rnncost.profiles.store import load_profile
+from rnncost.report.model import (
+    Bindings,
+    ModelInfo,
+    OpRow,
+    Report,
+    Tool,
+    Totals,
+    UncountedOp,
+)
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+    Model = str | Path | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram
+
 SYMBOLIC_METRICS = (
     "macs",
     "dense_macs",
     "sequential_macs",
+    "multiplies",
+    "adds",
+    "bias_adds",
     "activations",
     "activation_bytes",
+    "state_bytes",
     "streamed_bytes",
     "sequential_steps",
 )
+"""Totals that are also given as formulas in the free dimensions."""
+
+
+def analyze(
+    model: Model,
+    inputs: tuple[Any, ...] = (),
+    *,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Iterable[int]] | None = None,
+    values: Mapping[str, Any] | None = None,
+    trace: bool = False,
+    assume: bool = True,
+    profiles: Iterable[str | Path | HardwareProfile] = (),
+    threads: int = 1,
+    precision: str | None = None,
+    symbolic: bool = True,
+    sha256: bool = True,
+) -> Report:
+    """Count what a model costs, and estimate its latency on each profile.
+
+    Args:
+        model: path of an .onnx file or a .pt2 export, ``"package.module:factory"``, an
+            ``onnx.ModelProto``, a ``torch.nn.Module`` or a ``torch.export.ExportedProgram``.
+        inputs: for a module, its positional arguments: real or meta tensors.
+        dims: values of free dimensions by name.
+        shapes: shapes of inputs by name.
+        values: values of inputs by name (numbers, nested lists or arrays); they settle
+            branches and trip counts.
+        trace: run the model once in ONNX Runtime and count what was executed.
+        assume: bind free dimensions that nobody gave to stated defaults (batch-like 1,
+            others 100) instead of refusing.
+        profiles: names or paths of hardware profiles, or loaded ones.
+        threads: threads of the runtime that the estimates are for.
+        precision: estimate as if the model ran in fp32, tf32, fp16, bf16 or int8.
+        symbolic: also give the totals as formulas in the free dimensions.
+        sha256: record the hash of the model file (a large file takes a while to hash).
+
+    Raises:
+        ModelError: the model cannot be read or followed.
+        BindingError: a dimension, shape or value does not fit the model.
+        ProfileError: a profile is missing or wrong.
+    """
+    loaded = tuple(p if isinstance(p, HardwareProfile) else load_profile(p) for p in profiles)
+    request = Request(
+        dims=dict(dims or {}),
+        shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
+        values={name: input_value(name, value) for name, value in (values or {}).items()},
+        trace=trace,
+        assume=assume,
+    )
+    source = _load(model, inputs, request)
+    counted = count(source.graph)
+    formulas, formula_warnings = _formulas(source, counted) if symbolic else (None, ())
+    return Report(
+        tool=Tool("rnncost", __version__),
+        model=ModelInfo(
+            path=source.path,
+            format=source.format,
+            sha256=_sha256(source.path) if sha256 else "",
+            producer=source.producer,
+            opset=dict(source.opset),
+        ),
+        bindings=Bindings(
+            dims=dict(source.dims),
+            assumed=list(source.assumed),
+            shapes={name: list(shape) for name, shape in source.shapes.items()},
+            values={name: _plain(value) for name, value in source.values.items()},
+            traced=source.traced,
+        ),
+        totals=_totals(counted),
+        ops=[_row(op) for op in counted.ops],
+        uncounted=[UncountedOp(u.name, u.op_type, u.reason) for u in counted.uncounted],
+        coverage=counted.coverage,
+        estimates=[
+            estimate(counted, profile, threads=threads, precision=precision) for profile in loaded
+        ],
+        symbolic=formulas,
+        warnings=[*source.warnings, *counted.warnings, *formula_warnings],
+    )
+
+
+def input_value(name: str, value: Any) -> InputValue:
+    """Turn a number, a nested list or an array into the elements of an input.
+
+    Raises:
+        BindingError: the value is ragged or holds something else than numbers and bools.
+    """
+    if isinstance(value, InputValue):
+        return value
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    shape: list[int] = []
+    probe = value
+    while isinstance(probe, (list, tuple)):
+        shape.append(len(probe))
+        if not probe:
+            break
+        probe = probe[0]
+    flat: list[int | float | bool | str] = []
+
+    def flatten(item: Any, depth: int) -> None:
+        if depth < len(shape):
+            if not isinstance(item, (list, tuple)) or len(item) != shape[depth]:
+                raise BindingError(f"the value of {name!r} is ragged: give a rectangular array")
+            for part in item:
+                flatten(part, depth + 1)
+        elif isinstance(item, (int, float, str)):
+            flat.append(item)
+        else:
+            raise BindingError(f"the value of {name!r} holds {type(item).__name__}, not numbers")
+
+    flatten(value, 0)
+    return InputValue(tuple(shape), tuple(flat))
+
+
+def _load(model: Any, inputs: tuple[Any, ...], request: Request) -> Source:
+    if isinstance(model, (str, Path)):
+        text = str(model)
+        if text.endswith(".pt2"):
+            from rnncost.frontends.torch import load_exported
+
+            return load_exported(text, request)
+        if _is_factory(text):
+            from rnncost.frontends.torch import load_factory
+
+            return load_factory(text, request)
+        if text.endswith((".pt", ".pth")):
+            from rnncost.frontends.torch import refuse_pickle
+
+            raise refuse_pickle(text)
+        from rnncost.frontends.onnx import load
+
+        return load(text, request, cost_of=_macs)
+    if hasattr(model, "SerializeToString"):
+        from rnncost.frontends.onnx import load
+
+        return load(model.SerializeToString(), request, cost_of=_macs)
+    kinds = {f"{c.__module__.split('.')[0]}.{c.__name__}" for c in type(model).__mro__}
+    if "torch.Module" in kinds:
+        from rnncost.frontends.torch import load_module
+
+        return load_module(model, inputs, request)
+    if "torch.ExportedProgram" in kinds:
+        from rnncost.frontends.torch import load_exported
+
+        return load_exported(model, request)
+    raise ModelError(
+        f"cannot analyse a {type(model).__name__}: give the path of an .onnx or .pt2 file, "
+        "'package.module:factory', an onnx.ModelProto, a torch.nn.Module or an ExportedProgram"
+    )
+
+
+def _is_factory(text: str) -> bool:
+    module, _, attribute = text.rpartition(":")
+    return (
+        attribute.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+        and not Path(text).exists()
+    )
+
+
+def _macs(graph: Any) -> Dim:
+    return count(graph).totals.macs
+
+
+def _totals(counted: Counted) -> Totals:
+    totals = counted.totals
+    macs = _int(totals.macs)
+    return Totals(
+        **_metrics(totals),
+        wavefront_steps=_int(counted.wavefront_steps),
+        sequential_share=_int(totals.sequential_macs) / macs if macs else 0.0,
+        streamable=counted.streamable,
+        compulsory_arithmetic_intensity=_ratio(macs, _int(totals.compulsory_bytes)),
+        streamed_arithmetic_intensity=_ratio(macs, _int(totals.streamed_bytes)),
+    )
+
+
+def _row(op: CountedOp) -> OpRow:
+    cost = op.cost
+    return OpRow(
+        **_metrics(op.counts),
+        name=op.name,
+        op_type=op.op.op_type,
+        kind=cost.kind,
+        executions=_int(op.executions),
+        precision=op.precision,
+        dims={letter: _int(dim) for letter, dim in cost.dims.items()},
+        extents={letter: _int(dim) for letter, dim in cost.extents.items()},
+        textbook_params=cost.textbook_params,
+        formulas=dict(cost.formulas),
+        notes=list(cost.notes),
+    )
+
+
+def _metrics(counts: Counts) -> dict[str, int]:
+    metrics = {field: _int(getattr(counts, field)) for field in counts.__struct_fields__}
+    metrics["elementwise_ops"] = sum(
+        metrics[part] for part in ("multiplies", "adds", "bias_adds", "activations")
+    )
+    return metrics
+
+
+def _formulas(source: Source, counted: Counted) -> tuple[dict[str, str] | None, tuple[str, ...]]:
+    """Totals as formulas, each checked against the integer count before it is shown."""
+    if source.symbolic is None:
+        if source.symbolic_reason:
+            return None, (f"no formulas in the free dimensions: {source.symbolic_reason}",)
+        return None, ()
+    totals = count(source.symbolic).totals
+    formulas: dict[str, str] = {}
+    wrong: list[str] = []
+    for metric in SYMBOLIC_METRICS:
+        formula: Dim = getattr(totals, metric)
+        if evaluate(formula, source.dims) == getattr(counted.totals, metric):
+            formulas[metric] = str(formula)
+        else:
+            wrong.append(metric)
+    if wrong:
+        return formulas, (f"no single formula holds for {', '.join(wrong)} at these dimensions",)
+    return formulas, ()
+
+
+def _int(dim: Dim) -> int:
+    return hint(dim)
+
+
+def _ratio(macs: int, size_bytes: int) -> float:
+    return macs / size_bytes if size_bytes else 0.0
+
+
+def _plain(value: InputValue) -> Any:
+    """A scalar as itself, anything else as a flat list with its shape beside it."""
+    if not value.shape:
+        return value.elements[0]
+    return {"shape": list(value.shape), "elements": list(value.elements)}
+
+
+def _sha256(path: str) -> str:
+    if not path or not Path(path).is_file():
+        return ""
+    import hashlib
+
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Shared fixtures: where the published real models lie, and small helpers."""
+"""Shared fixtures: where the published real models lie."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pytest
 
 _DEFAULT = Path(__file__).parent.parent / ".real_models"
 REAL_MODELS = Path(os.environ.get("RNNCOST_REAL_MODELS", _DEFAULT))
-    os.environ.get("RNNCOST_REAL_MODELS", Path(__file__).parent.parent / ".real_models")
-)
 
 
 @pytest.fixture
