@@ -25,6 +25,7 @@ class Symbol:
     """A free dimension: its name, and a sample value for comparisons."""
 
     __slots__ = ("hint", "name")
+    size = 1
 
     def __init__(self, name: str, hint: int) -> None:
         self.name = name
@@ -49,11 +50,12 @@ class Symbol:
 class Call:
     """An operation that leaves the polynomials: floor division, modulo, min, max."""
 
-    __slots__ = ("args", "fn", "hint")
+    __slots__ = ("args", "fn", "hint", "size")
 
     def __init__(self, fn: str, args: tuple[Dim, ...]) -> None:
         self.fn = fn
         self.args = args
+        self.size = 1 + sum(a.size for a in args if isinstance(a, Expr))
         self.hint = _FUNCTIONS[fn](*(hint(a) for a in args))
 
     def __eq__(self, other: object) -> bool:
@@ -88,19 +90,26 @@ Monomial = tuple[tuple[Atom, int], ...]
 
 
 class Expr:
-    """An integer polynomial in atoms; immutable, always with at least one atom."""
+    """An integer polynomial in atoms; immutable, always with at least one atom.
 
-    __slots__ = ("_hint", "terms")
+    ``size`` counts the terms and atoms it is written with, nested ones included: whoever
+    builds expressions from a file bounds it, since doubling is one operator away.
+    """
+
+    __slots__ = ("_hint", "size", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms = dict(terms)
         total = 0
+        size = len(self.terms)
         for monomial, coefficient in self.terms.items():
             value = coefficient
             for atom, power in monomial:
                 value *= atom.hint**power
+                size += atom.size
             total += value
         self._hint = total
+        self.size = size
 
     @property
     def hint(self) -> int:

@@ -6,11 +6,15 @@ without a new major ``schema_version``. All quantities are in base units.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 SCHEMA_VERSION = "1.0"
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -44,37 +48,37 @@ class Bindings(msgspec.Struct, frozen=True, kw_only=True):
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """The counts shared by totals and by each operator; docs/counting.md defines them."""
 
-    params: int = 0
-    active_params: int = 0
-    quantization_params: int = 0
-    weight_bytes: int = 0
-    macs: int = 0
-    dense_macs: int = 0
-    parallel_macs: int = 0
-    sequential_macs: int = 0
-    elementwise_ops: int = 0
-    multiplies: int = 0
-    adds: int = 0
-    bias_adds: int = 0
-    activations: int = 0
-    activation_bytes: int = 0
-    state_bytes: int = 0
-    peak_activation_bytes: int = 0
-    compulsory_bytes: int = 0
-    streamed_bytes: int = 0
-    sequential_steps: int = 0
-    executed_steps: int = 0
-    lookahead_steps: int = 0
+    params: Count = 0
+    active_params: Count = 0
+    quantization_params: Count = 0
+    weight_bytes: Count = 0
+    macs: Count = 0
+    dense_macs: Count = 0
+    parallel_macs: Count = 0
+    sequential_macs: Count = 0
+    elementwise_ops: Count = 0
+    multiplies: Count = 0
+    adds: Count = 0
+    bias_adds: Count = 0
+    activations: Count = 0
+    activation_bytes: Count = 0
+    state_bytes: Count = 0
+    peak_activation_bytes: Count = 0
+    compulsory_bytes: Count = 0
+    streamed_bytes: Count = 0
+    sequential_steps: Count = 0
+    executed_steps: Count = 0
+    lookahead_steps: Count = 0
 
 
 class Totals(Metrics, frozen=True, kw_only=True):
     """Sums of the operators; for steps the graph's longest path, for peaks the largest."""
 
-    wavefront_steps: int = 0
-    sequential_share: float = 0.0
+    wavefront_steps: Count = 0
+    sequential_share: Share = 0.0
     streamable: bool = True
-    compulsory_arithmetic_intensity: float = 0.0
-    streamed_arithmetic_intensity: float = 0.0
+    compulsory_arithmetic_intensity: Amount = 0.0
+    streamed_arithmetic_intensity: Amount = 0.0
 
 
 class OpRow(Metrics, frozen=True, kw_only=True):
@@ -87,13 +91,17 @@ class OpRow(Metrics, frozen=True, kw_only=True):
     name: str
     op_type: str
     kind: str
-    executions: int = 1
+    executions: Count = 1
     precision: str = ""
     dims: dict[str, int] = msgspec.field(default_factory=dict)
     extents: dict[str, int] = msgspec.field(default_factory=dict)
-    textbook_params: int | None = None
+    textbook_params: Count | None = None
     formulas: dict[str, str] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
+
+
+OP_IDENTITY = ("name", "op_type", "kind", "executions", "precision", "dims")
+"""The keys that come first in an operator's JSON object."""
 
 
 class UncountedOp(msgspec.Struct, frozen=True):
@@ -111,13 +119,13 @@ class Fits(msgspec.Struct, frozen=True):
 
 class OpEstimate(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    latency_s: float
+    latency_s: Amount
     bound_by: str
-    step_s: float | None = None
-    overhead_s: float = 0.0
-    sequential_s: float = 0.0
-    parallel_s: float = 0.0
-    dram_bytes: int = 0
+    step_s: Amount | None = None
+    overhead_s: Amount = 0.0
+    sequential_s: Amount = 0.0
+    parallel_s: Amount = 0.0
+    dram_bytes: Count = 0
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,18 +138,18 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     profile: str
     profile_version: str
     runtime: str
-    threads: int
+    threads: Count
     precision: str
-    latency_s: float
-    latency_low_s: float | None = None
-    latency_high_s: float | None = None
-    sequential_s: float = 0.0
-    parallel_s: float = 0.0
-    overhead_s: float = 0.0
-    step_s: float | None = None
+    latency_s: Amount
+    latency_low_s: Amount | None = None
+    latency_high_s: Amount | None = None
+    sequential_s: Amount = 0.0
+    parallel_s: Amount = 0.0
+    overhead_s: Amount = 0.0
+    step_s: Amount | None = None
     bound_by: str = ""
-    dram_bytes: int = 0
-    energy_j: float | None = None
+    dram_bytes: Count = 0
+    energy_j: Amount | None = None
     fits: Fits = Fits()
     calibrated: bool = False
     notes: list[str] = msgspec.field(default_factory=list)
@@ -158,7 +166,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     totals: Totals
     ops: list[OpRow]
     uncounted: list[UncountedOp]
-    coverage: float
+    coverage: Share
     estimates: list[Estimate] = msgspec.field(default_factory=list)
     symbolic: dict[str, str] | None = None
     warnings: list[str] = msgspec.field(default_factory=list)
@@ -174,8 +182,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return render_html_fragment(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
+        """The report as plain JSON values, each operator's identity before its counts."""
         result: dict[str, Any] = msgspec.to_builtins(self)
+        result["ops"] = [{key: row[key] for key in OP_IDENTITY} | row for row in result["ops"]]
         return result
 
     @classmethod

@@ -18,8 +18,12 @@ Scalar = Union[int, float, bool, str]
 class TensorProto(msgspec.Struct, frozen=True, kw_only=True):
     """A stored tensor: element type, dimensions, and a way to its elements.
 
-    ``read()`` decodes every element, row-major, and is meant for small tensors;
-    ``load`` is None where the data lies in an external file (``external`` names it).
+    ``load()`` decodes every element, row-major, and is meant for small tensors; it raises
+    ``ModelFileError`` where the stored data is damaged. ``load`` is None where the elements
+    cannot be had: weights were stripped, an external file is missing or too short, or the
+    tensor is complex or sparse. ``external`` names the file that the data lies in.
+    ``stored_numel`` is the number of values that a sparse tensor stores, and None for a
+    dense one; ``dims`` are those of the dense tensor either way.
     """
 
     name: str
@@ -27,6 +31,7 @@ class TensorProto(msgspec.Struct, frozen=True, kw_only=True):
     dims: tuple[int, ...]
     external: str | None = None
     load: Callable[[], tuple[Scalar, ...]] | None = None
+    stored_numel: int | None = None
 
     @property
     def numel(self) -> int:
@@ -39,14 +44,16 @@ class TensorProto(msgspec.Struct, frozen=True, kw_only=True):
 class ValueType(msgspec.Struct, frozen=True, kw_only=True):
     """The declared type of a value.
 
-    ``kind`` is "tensor", "sequence", "optional", "map" or "sparse"; ``dtype`` is the
-    element type of the tensor or of the sequence's tensors. ``shape`` is None when no
-    shape was declared; a dimension is an int, a name, or None.
+    ``kind`` is "tensor", "sequence", "optional", "map", "sparse" or "opaque"; ``dtype`` and
+    ``shape`` are those of the tensor, or of the tensors inside a sequence, optional or map.
+    ``shape`` is None when no shape was declared; a dimension is an int, a name, or None.
+    ``element`` is the type of what a sequence, optional or map holds.
     """
 
     kind: str = "tensor"
     dtype: str = ""
     shape: tuple[int | str | None, ...] | None = None
+    element: ValueType | None = None
 
 
 class ValueInfo(msgspec.Struct, frozen=True):
@@ -62,6 +69,9 @@ Attribute = Union[
     tuple[float, ...],
     tuple[str, ...],
     TensorProto,
+    tuple[TensorProto, ...],
+    ValueType,
+    tuple[ValueType, ...],
     "GraphProto",
     tuple["GraphProto", ...],
     "AttributeReference",

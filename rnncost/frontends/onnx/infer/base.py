@@ -23,12 +23,26 @@ VALUE_LIMIT = 4096
 Element = Union[Dim, float, bool, str]
 
 
+class View(msgspec.Struct, frozen=True):
+    """Where one slab lies in a value that is a view of stored tensors.
+
+    ``axes`` has, for each axis of the value, the axis of the slab's root that runs along
+    it, or None; ``box`` has the interval of that axis that the slab covers, or None for
+    all of it. An axis without a root axis cannot be narrowed: taking a part of it keeps
+    the slab whole, which overstates what is used and never understates it.
+    """
+
+    axes: tuple[int | None, ...]
+    box: tuple[tuple[int, int] | None, ...]
+
+
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a value.
 
     ``shape`` is None when even the rank is unknown. ``value`` has the elements, flat and
     row-major, when they are known. ``stored`` has the stored tensors that this value is a
-    view of. For a sequence ``is_sequence`` is True, ``items`` has its elements when their
+    view of, and ``views`` how each lies in it (empty: the one slab is the whole value, axis
+    by axis). For a sequence ``is_sequence`` is True, ``items`` has its elements when their
     number is known, and ``shape`` is the common shape of all elements, if they share one.
     ``absent`` marks an optional without an element.
     """
@@ -37,6 +51,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     shape: Shape | None
     value: tuple[Element, ...] | None = None
     stored: tuple[Slab, ...] = ()
+    views: tuple[View, ...] = ()
     is_sequence: bool = False
     items: tuple[Known, ...] | None = None
     absent: bool = False
