@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "analyze": "rnncost.analysis",
-    "validate": "rnncost.validate",
+    "validate": "rnncost.validation",
     "Report": "rnncost.report.model",
     "load_profile": "rnncost.profiles.store",
     "list_profiles": "rnncost.profiles.store",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rnncost.profiles.schema import HardwareProfile
     from rnncost.profiles.store import list_profiles, load_profile
     from rnncost.report.model import Report
-    from rnncost.validate import validate
+    from rnncost.validation import validate
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rnncost import __version__
 from rnncost.counting.count import Counted, CountedOp, Counts, count
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    Model = str | Path | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram
+    Model: TypeAlias = str | Path | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram
 
 SYMBOLIC_METRICS = (
     "macs",

@@ -39,6 +39,8 @@ DTYPE_BITS: dict[str, int] = {
     "float8_e5m2": 8,
     "float8_e5m2fnuz": 8,
     "float8_e8m0": 8,
+    "float6_e2m3": 6,
+    "float6_e3m2": 6,
     "float4_e2m1": 4,
     "int64": 64,
     "int32": 32,

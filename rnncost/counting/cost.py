@@ -30,9 +30,10 @@ class OpCost(msgspec.Struct, frozen=True, kw_only=True):
     Every count is for a single execution; the caller multiplies by ``executions``.
     ``weight_reads`` maps an input position to how often that stored tensor is read when
     nothing stays on chip (once unless given). ``moves`` is False for an operator that
-    only renames its input (Reshape, Identity). ``dims`` are the letters of counting.md
-    (T, B, I, H, D, G and P) and are given by recurrent operators alone; ``extents`` are
-    the letters that the formulas of other operators use.
+    only renames its input (Reshape, Identity). ``params_of`` maps an input position to its
+    parameters where several are packed into one stored element. ``dims`` are the letters of
+    counting.md (T, B, I, H, D, G and P) and are given by recurrent operators alone;
+    ``extents`` are the other letters of the formulas.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class OpCost(msgspec.Struct, frozen=True, kw_only=True):
     executed_steps: Dim = 0
     lookahead_steps: Dim = 0
     weight_reads: Mapping[int, Dim] = msgspec.field(default_factory=dict)
+    params_of: Mapping[int, Dim] = msgspec.field(default_factory=dict)
     moves: bool = True
     textbook_params: int | None = None
     dims: Mapping[str, Dim] = msgspec.field(default_factory=dict)

@@ -4,66 +4,42 @@ from __future__ import annotations
 
 import msgspec
 
-from rnncost.counting.cost import OpCost
-from rnncost.graph.dim import Dim
-from rnncost.graph.ir import Graph, Op, Uncounted
+from rnncost.counting import rules
+from rnncost.counting.counted import Counted, CountedOp, Counts
+from rnncost.counting.params import attribute_weights
+from rnncost.counting.recurrence import find_recurrence
+from rnncost.counting.rows import build_rows, sum_rows
+from rnncost.counting.scope import apply_rules
+from rnncost.counting.streaming import exposes_state
+from rnncost.counting.traffic import measure_traffic
+from rnncost.graph.ir import Graph
 
-
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """Every metric of counting.md, executions included; integers or free-dimension terms."""
-
-    params: Dim = 0
-    active_params: Dim = 0
-    quantization_params: Dim = 0
-    weight_bytes: Dim = 0
-    macs: Dim = 0
-    dense_macs: Dim = 0
-    parallel_macs: Dim = 0
-    sequential_macs: Dim = 0
-    multiplies: Dim = 0
-    adds: Dim = 0
-    bias_adds: Dim = 0
-    activations: Dim = 0
-    activation_bytes: Dim = 0
-    state_bytes: Dim = 0
-    peak_activation_bytes: Dim = 0
-    compulsory_bytes: Dim = 0
-    streamed_bytes: Dim = 0
-    sequential_steps: Dim = 0
-    executed_steps: Dim = 0
-    lookahead_steps: Dim = 0
-
-
-class CountedOp(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the report: an operator, or several that are one module or one cell.
-
-    ``cost`` is one execution of ``op`` (the first of them), ``counts`` all executions.
-    """
-
-    name: str
-    op: Op
-    cost: OpCost
-    counts: Counts
-    executions: Dim
-    precision: str
-
-
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """A counted graph. ``coverage`` is the share of operators that were counted."""
-
-    ops: tuple[CountedOp, ...]
-    totals: Counts
-    wavefront_steps: Dim
-    streamable: bool
-    uncounted: tuple[Uncounted, ...]
-    coverage: float
-    warnings: tuple[str, ...] = ()
+__all__ = ["Counted", "CountedOp", "Counts", "count"]
 
 
 def count(graph: Graph) -> Counted:
     """Count every operator of a graph.
 
     An operator without a rule, or whose shapes are unknown, is listed in ``uncounted``;
-    nothing is raised for it.
+    nothing is raised for it. Sums over the rows are the totals, steps are those of the
+    longest path. The model is streamable when no output needs later input and every
+    state comes in and goes out.
     """
-    raise NotImplementedError
+    assert rules.MODULES
+    applied = apply_rules(graph)
+    weights = attribute_weights(applied.nodes, graph.outputs)
+    recurrence = find_recurrence(applied.scope)
+    traffic = measure_traffic(applied.scope, applied.nodes, weights)
+    rows = build_rows(applied.nodes, weights, traffic, recurrence)
+    steps = recurrence.steps
+    totals = msgspec.structs.replace(
+        sum_rows(rows), sequential_steps=steps.sequential, executed_steps=steps.executed
+    )
+    return Counted(
+        ops=rows,
+        totals=totals,
+        wavefront_steps=steps.wavefront,
+        streamable=totals.lookahead_steps == 0 and exposes_state(applied.scope, recurrence),
+        uncounted=applied.uncounted,
+        coverage=applied.coverage,
+    )

@@ -16,6 +16,7 @@ import msgspec
 from rnncost.counting.cost import OpCost, UncountableError
 from rnncost.graph.dim import Dim, Shape
 from rnncost.graph.ir import Op, Tensor
+from rnncost.units import DTYPE_BITS, FLOAT_DTYPES
 
 Rule = Callable[[Op], OpCost]
 R = TypeVar("R", bound=Rule)
@@ -24,6 +25,7 @@ ROLE_WEIGHT = "weight"  # counts as a parameter
 ROLE_QUANTIZATION = "quantization"  # scales and zero points
 ROLE_STATISTIC = "statistic"  # stored, not learned: running mean and variance
 ROLE_CONSTANT = "constant"  # axes, shapes, scalars of a formula: not a parameter
+ROLE_STATE = "state"  # an initial state: a parameter unless its stored elements are all zero
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -101,6 +103,37 @@ def expect(condition: bool, reason: str) -> None:
     """Refuse to count an operator whose shapes contradict its definition."""
     if not condition:
         raise UncountableError(reason)
+
+
+def agree(a: Dim, b: Dim) -> bool:
+    """Whether two dimensions can be equal; free dimensions are taken to fit."""
+    difference = a - b
+    return not isinstance(difference, int) or difference == 0
+
+
+def element_bytes(op: Op, index: int) -> int:
+    """The bytes of one element of the input at ``index``, at least 1."""
+    tensor = op.tensor(index)
+    bits = DTYPE_BITS.get(tensor.dtype, 0) if tensor is not None else 0
+    expect(bits > 0, f"the element type of input {index} has no known size")
+    return max(1, bits // 8)
+
+
+def is_parameter(op: Op, index: int) -> bool:
+    """Whether the operand at ``index`` is a stored tensor of weights, such as a bias.
+
+    A stored operand of one element is a constant of a formula (an epsilon, a factor),
+    unless it is a vector and the output's last dimension is 1: the bias of one unit.
+    """
+    tensor = op.tensor(index)
+    if tensor is None or tensor.shape is None or not tensor.stored:
+        return False
+    if tensor.dtype not in FLOAT_DTYPES:
+        return False
+    if numel(tensor.shape) != 1:
+        return True
+    shape = output_shape(op)
+    return len(tensor.shape) > 0 and len(shape) > 0 and shape[-1] == 1
 
 
 def numel(shape: Shape) -> Dim:

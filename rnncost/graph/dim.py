@@ -50,25 +50,28 @@ class Symbol:
 class Call:
     """An operation that leaves the polynomials: floor division, modulo, min, max."""
 
-    __slots__ = ("args", "fn", "hint", "size")
+    __slots__ = ("args", "fn", "hint", "size", "text")
 
     def __init__(self, fn: str, args: tuple[Dim, ...]) -> None:
         self.fn = fn
         self.args = args
-        self.size = 1 + sum(a.size for a in args if isinstance(a, Expr))
+        self.size: int = 1 + sum(a.size for a in args if isinstance(a, Expr))
         self.hint = _FUNCTIONS[fn](*(hint(a) for a in args))
+        # Kept, since it is the hash and the sort key of the monomials it stands in.
+        if fn in ("//", "%"):
+            left, right = (f"({a})" if isinstance(a, Expr) else str(a) for a in args)
+            self.text = f"({left} {fn} {right})"
+        else:
+            self.text = f"{fn}({', '.join(map(str, args))})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Call) and (other.fn, other.args) == (self.fn, self.args)
+        return isinstance(other, Call) and other.text == self.text
 
     def __hash__(self) -> int:
-        return hash((self.fn, self.args))
+        return hash(self.text)
 
     def __str__(self) -> str:
-        if self.fn in ("//", "%"):
-            left, right = (f"({a})" if isinstance(a, Expr) else str(a) for a in self.args)
-            return f"({left} {self.fn} {right})"
-        return f"{self.fn}({', '.join(map(str, self.args))})"
+        return self.text
 
     def evaluate(self, bindings: Mapping[str, int]) -> int:
         return _FUNCTIONS[self.fn](*(evaluate(a, bindings) for a in self.args))
@@ -96,17 +99,18 @@ class Expr:
     builds expressions from a file bounds it, since doubling is one operator away.
     """
 
-    __slots__ = ("_hint", "size", "terms")
+    __slots__ = ("_hint", "_text", "size", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms = dict(terms)
+        self._text = ""
         total = 0
-        size = len(self.terms)
+        size: int = len(self.terms)
         for monomial, coefficient in self.terms.items():
             value = coefficient
             for atom, power in monomial:
                 value *= atom.hint**power
-                size += atom.size
+                size += atom.size * power
             total += value
         self._hint = total
         self.size = size
@@ -202,17 +206,9 @@ class Expr:
         return self._hint != 0
 
     def __str__(self) -> str:
-        def rank(item: tuple[Monomial, int]) -> tuple[int, str]:
-            return -sum(p for _, p in item[0]), _monomial_text(item[0])
-
-        parts: list[str] = []
-        for monomial, coefficient in sorted(self.terms.items(), key=rank):
-            body = _monomial_text(monomial)
-            size = abs(coefficient)
-            text = body if body and size == 1 else f"{size}*{body}" if body else str(size)
-            sign = "-" if coefficient < 0 else "+"
-            parts.append(f"{sign} {text}" if parts else f"-{text}" if sign == "-" else text)
-        return " ".join(parts)
+        if not self._text:
+            self._text = _text(self.terms)
+        return self._text
 
     __repr__ = __str__
 
@@ -276,12 +272,22 @@ def ceil_div(a: Dim, b: Dim) -> Dim:
 
 def _pick(fn: str, a: Dim, b: Dim) -> Dim:
     difference = a - b
-    if isinstance(difference, int):
-        larger = a if difference >= 0 else b
-        smaller = b if difference >= 0 else a
-        return larger if fn == "max" else smaller
+    if _never_negative(difference):
+        return a if fn == "max" else b
+    if _never_negative(-difference):
+        return b if fn == "max" else a
     first, second = sorted((a, b), key=str)
     return _atom(Call(fn, (first, second)))
+
+
+def _never_negative(dim: Dim) -> bool:
+    """Whether a value is at least 0 for all sizes (free dimensions are never negative)."""
+    if isinstance(dim, int):
+        return dim >= 0
+    return all(
+        coefficient > 0 and all(isinstance(atom, Symbol) for atom, _ in monomial)
+        for monomial, coefficient in dim.terms.items()
+    )
 
 
 def _atom(atom: Atom) -> Expr:
@@ -340,6 +346,17 @@ def _quotient(monomial: Monomial, by: Monomial) -> Monomial | None:
             return None
         powers[atom] = left
     return tuple((a, p) for a, p in powers.items() if p)
+
+
+def _text(terms: Mapping[Monomial, int]) -> str:
+    texts = [(_monomial_text(m), -sum(p for _, p in m), c) for m, c in terms.items()]
+    parts: list[str] = []
+    for body, _, coefficient in sorted(texts, key=lambda item: (item[1], item[0])):
+        size = abs(coefficient)
+        text = body if body and size == 1 else f"{size}*{body}" if body else str(size)
+        sign = "-" if coefficient < 0 else "+"
+        parts.append(f"{sign} {text}" if parts else f"-{text}" if sign == "-" else text)
+    return " ".join(parts)
 
 
 def _monomial_text(monomial: Monomial) -> str:

@@ -32,6 +32,9 @@ class Line(msgspec.Struct, frozen=True):
     streamed_bytes: int
 
 
+_Cell = Callable[[Line], str]
+
+
 def op_columns(report: Report, *, verbose: bool = False) -> list[Column]:
     """The columns of the operator table, total row and uncounted row included.
 
@@ -41,45 +44,51 @@ def op_columns(report: Report, *, verbose: bool = False) -> list[Column]:
     """
     lines = _lines(report.ops, verbose)
     totals = report.totals
-    uncounted = len(report.uncounted)
-    tail = (f"uncounted ({plural(uncounted, 'op')})",) if uncounted else ()
+    uncounted = [f"uncounted ({plural(len(report.uncounted), 'op')})"] if report.uncounted else []
 
-    def column(title: str, cell: Callable[[Line], str], total: str, number: bool = True) -> Column:
-        cells = (*map(cell, lines), total, *("?" for _ in tail if number), *("" for _ in tail))
-        return Column(title, cells[: len(lines) + 1 + len(tail)], number)
+    def column(title: str, cell: _Cell, total: str = "", number: bool = True) -> None:
+        unknown = "?" if total else ""
+        cells = (*map(cell, lines), total, *(unknown for _ in uncounted))
+        columns.append(Column(title, cells, number))
 
-    names = Column("name", (*(line.name for line in lines), "total", *tail), number=False)
-    columns = [names, column("type", _op_type, "", number=False)]
+    names = (*(line.name for line in lines), "total", *uncounted)
+    columns = [Column("name", names, number=False)]
+    column("type", _op_type, number=False)
     if any(op.executions != 1 for op in report.ops):
-        columns.append(column("runs", _executions, ""))
-    columns += [column(x, _letter(x), "") for x in LETTERS if _tells(x, report.ops)]
-    columns.append(column("params", lambda line: f"{line.params:,}", f"{totals.params:,}"))
-    columns.append(column("MACs", lambda line: f"{line.macs:,}", f"{totals.macs:,}"))
+        column("runs", _executions)
+    for letter in LETTERS:
+        if _tells(letter, report.ops):
+            column(letter, _extent(letter))
+    column("params", lambda line: f"{line.params:,}", f"{totals.params:,}")
+    if any(textbook_params(op) not in (None, op.params) for op in report.ops):
+        column("textbook", _textbook)
+    column("MACs", lambda line: f"{line.macs:,}", f"{totals.macs:,}")
     if totals.macs:
-        columns.append(column("MACs %", lambda line: percent(line.macs / totals.macs), "100.0"))
+        column("MACs %", lambda line: percent(line.macs / totals.macs), "100.0")
     if totals.sequential_steps:
-        columns.append(column("steps", _steps, f"{totals.sequential_steps:,}"))
-        columns.append(column("seq %", _sequential, percent(totals.sequential_share)))
-    columns.append(
-        column(
-            "elementwise", lambda line: f"{line.elementwise_ops:,}", f"{totals.elementwise_ops:,}"
-        )
-    )
+        column("steps", _steps, f"{totals.sequential_steps:,}")
+        column("seq %", _sequential, percent(totals.sequential_share))
+    column("elementwise", lambda line: f"{line.elementwise_ops:,}", f"{totals.elementwise_ops:,}")
     if len({op.precision for op in report.ops if op.macs}) > 1:
-        columns.append(column("precision", _precision, "", number=False))
-    columns.append(
-        column(
-            "streamed",
-            lambda line: format_bytes(line.streamed_bytes),
-            format_bytes(totals.streamed_bytes),
-        )
-    )
+        column("precision", _precision, number=False)
+    streamed = format_bytes(totals.streamed_bytes)
+    column("streamed", lambda line: format_bytes(line.streamed_bytes), streamed)
     return columns
 
 
 def is_shown(op: OpRow) -> bool:
     """Whether an operator has a row of its own in the short table."""
     return bool(op.macs or op.dense_macs or op.params or op.sequential_steps)
+
+
+def textbook_params(op: OpRow) -> int | None:
+    """The textbook's count for a recurrent layer that stores its own weights, else None."""
+    return op.textbook_params if op.params else None
+
+
+def _textbook(line: Line) -> str:
+    books = textbook_params(line.op) if line.op else None
+    return "" if books is None else f"{books:,}"
 
 
 def _lines(ops: Sequence[OpRow], verbose: bool) -> list[Line]:
@@ -109,7 +118,7 @@ def _tells(letter: str, ops: Sequence[OpRow]) -> bool:
     return bool(values - {1}) if letter == "D" else bool(values)
 
 
-def _letter(letter: str) -> Callable[[Line], str]:
+def _extent(letter: str) -> _Cell:
     def cell(line: Line) -> str:
         value = line.op.dims.get(letter) if line.op else None
         return "" if value is None else str(value)

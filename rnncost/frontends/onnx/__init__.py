@@ -1,0 +1,122 @@
+"""The ONNX front end: from a model file to a graph."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from rnncost.errors import ModelError, ShapeError
+from rnncost.frontends.onnx.bind import ASSUMED_OTHER, Binding, alternatives, bind
+from rnncost.frontends.onnx.context import Context
+from rnncost.frontends.onnx.functions import check_functions
+from rnncost.frontends.onnx.lower import lower_graph
+from rnncost.frontends.onnx.order import shown
+from rnncost.frontends.onnx.proto import ModelProto
+from rnncost.frontends.onnx.read import read_model, read_model_bytes
+from rnncost.graph.dim import Dim
+from rnncost.graph.ir import Graph
+from rnncost.graph.source import Request, Source
+
+__all__ = ["load"]
+
+_MAX_ATTEMPT_S = 0.5
+"""A model that takes longer than this to follow is not tried with other assumptions."""
+
+
+def load(
+    model: str | Path | bytes,
+    request: Request,
+    *,
+    cost_of: Callable[[Graph], Dim] | None = None,
+) -> Source:
+    """Turn an ONNX model into a graph with every dimension bound.
+
+    Args:
+        model: path of a .onnx file, or a serialised ModelProto.
+        request: what the caller settled about the inputs.
+        cost_of: decides between the branches of an If that nothing settles: the one that
+            costs more is taken. Without it, the one with more operators.
+
+    Raises:
+        ModelError: the file cannot be read, or the graph cannot be followed.
+        BindingError: what the caller gave does not fit the model.
+        MeasurementError: a trace was asked for, and the model does not run.
+    """
+    path = "" if isinstance(model, bytes) else os.fspath(model)
+    proto = read_model_bytes(model, "the model") if isinstance(model, bytes) else read_model(path)
+    check_functions(proto)
+    usual = binding = bind(proto.graph, request)
+    cost_of = cost_of or _operators
+    if request.trace:
+        from rnncost.frontends.onnx.trace import trace
+
+        if binding.assumed:
+            with suppress(ModelError):  # the run itself shows what is wrong
+                binding = _fit(proto, binding, cost_of)[0]
+        ctx = Context(proto, binding, binding.dims, cost_of)
+        graph = lower_graph(ctx, trace(model, proto, binding))
+    else:
+        binding, ctx, graph = _fit(proto, binding, cost_of)
+    symbolic, reason = _symbolic(proto, binding, ctx)
+    return Source(
+        graph=graph,
+        symbolic=symbolic,
+        symbolic_reason=reason,
+        format="onnx",
+        path=path,
+        producer=proto.producer,
+        opset=proto.opset,
+        dims=binding.dims,
+        assumed=binding.assumed,
+        shapes=binding.shapes(),
+        values=binding.values(),
+        traced=request.trace,
+        warnings=(*_changed(usual, binding), *dict.fromkeys(ctx.warnings)),
+    )
+
+
+def _fit(
+    proto: ModelProto, binding: Binding, cost_of: Callable[[Graph], Dim]
+) -> tuple[Binding, Context, Graph]:
+    """Lower a model, with other assumptions where its shapes contradict the usual ones.
+
+    Raises:
+        ModelError: the graph cannot be followed with any of them.
+    """
+    failure: ShapeError | None = None
+    for candidate in (binding, *alternatives(binding)):
+        ctx = Context(proto, candidate, candidate.dims, cost_of)
+        started = time.monotonic()
+        try:
+            return candidate, ctx, lower_graph(ctx)
+        except ShapeError as error:
+            failure = failure or error
+            if time.monotonic() - started > _MAX_ATTEMPT_S:
+                break
+    raise failure or ModelError("the model has no shapes that fit")
+
+
+def _changed(usual: Binding, binding: Binding) -> Iterator[str]:
+    other = {n: size for n, size in binding.dims.items() if size != usual.dims[n]}
+    if other:
+        sizes = ", ".join(f"{shown(name)}={size}" for name, size in other.items())
+        yield f"the usual assumption of {ASSUMED_OTHER} contradicts the model: {sizes} fits it"
+
+
+def _symbolic(proto: ModelProto, binding: Binding, ctx: Context) -> tuple[Graph | None, str]:
+    """The same graph with its free dimensions kept, or why there is none."""
+    symbols = binding.symbols()
+    if all(isinstance(dim, int) for dim in symbols.values()):
+        return None, ""
+    again = Context(proto, binding, symbols, ctx.cost_of, before=ctx)
+    try:
+        return lower_graph(again), ""
+    except ModelError as error:
+        return None, str(error)
+
+
+def _operators(graph: Graph) -> Dim:
+    return len(graph.ops)

@@ -115,7 +115,7 @@ def _unpack(raw: bytes, bits: int) -> list[int]:
     """Split a bit stream, least significant bit first, into codes of ``bits`` bits."""
     group = bits // gcd(bits, 8)
     mask = (1 << bits) - 1
-    codes = []
+    codes: list[int] = []
     for at in range(0, len(raw), group):
         word = int.from_bytes(raw[at : at + group], "little")
         codes.extend((word >> shift) & mask for shift in range(0, 8 * group, bits))

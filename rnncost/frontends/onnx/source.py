@@ -5,60 +5,52 @@ from __future__ import annotations
 import os
 
 from rnncost.errors import ModelFileError
-from rnncost.frontends.onnx.wire import Buffer, Malformed
+from rnncost.frontends.onnx.wire import Buffer, WireError
+
+MESSAGE_CHARS = 400
+"""Names in a damaged file can be of any length; messages are cut here."""
 
 
 class Source:
-    """The bytes of one model, what to call it in messages, and its folder.
+    """The bytes of one model, what to call it in messages, and the path it was read from.
 
-    ``folder`` is None for a model in memory: its external data cannot be found.
+    ``path`` is None for a model in memory; its external data cannot be found.
     """
 
-    __slots__ = ("_located", "_roots", "buf", "where")
-
-    def __init__(self, buf: Buffer, where: str, folder: str | None, real_folder: str | None) -> None:
+    def __init__(self, buf: Buffer, where: str, path: str | None) -> None:
         self.buf = buf
         self.where = where
-        # A model that is a link keeps its data beside the link or beside its target
-        # (as download caches do).
-        self._roots = tuple({os.path.realpath(f): f for f in (folder, real_folder) if f}.items())
-        self._located: dict[str, tuple[str, int] | None] = {}
+        self._path = path
+        self._files: dict[str, str] = {}
 
-    def error(self, fault: Malformed) -> ModelFileError:
-        return ModelFileError(f"{self.where}: {fault.what} (at byte {fault.offset:,}); {fault.mend}")
+    def error(self, fault: WireError) -> ModelFileError:
+        what = fault.what if len(fault.what) <= MESSAGE_CHARS else fault.what[:MESSAGE_CHARS] + "…"
+        return ModelFileError(f"{self.where}: {what} (at byte {fault.offset:,}); {fault.mend}")
 
-    def locate(self, tensor: str, location: str, offset: int) -> tuple[str, int] | None:
-        """Path and size of an external data file; None where there is no such file.
+    def external_file(self, location: str) -> str | None:
+        """The real path of an external data file, or None if it is outside the model's folder.
 
-        Raises:
-            Malformed: the location leaves the folder of the model.
+        The path is "" for a model in memory. Absolute locations, drive letters, ``..`` and
+        links that lead out of the folder are outside. The file need not exist.
         """
-        if location not in self._located:
-            path = self._resolve(location)
+        if location not in self._files:
+            parts = location.replace("\\", "/").split("/")
+            if not parts[0] or ".." in parts or parts[0][1:2] == ":" or "\0" in location:
+                return None
+            path = self._inside(location)
             if path is None:
-                raise Malformed(
-                    f"tensor {tensor!r} keeps its data in {location!r}, which is outside the "
-                    "folder of the model",
-                    offset,
-                    "save the model again with its data file beside it",
-                )
-            found = path and os.path.isfile(path)
-            self._located[location] = (path, os.path.getsize(path)) if found else None
-        return self._located[location]
+                return None
+            self._files[location] = path
+        return self._files[location]
 
-    def _resolve(self, location: str) -> str | None:
-        """The real path of a location; "" for a model in memory; None if it is outside."""
-        parts = location.replace("\\", "/").split("/")
-        if not parts[0] or ".." in parts or ":" in parts[0] or "\0" in location:
-            return None
-        if not self._roots:
+    def _inside(self, location: str) -> str | None:
+        if self._path is None:
             return ""
-        allowed = [root for root, _ in self._roots]
-        best = None
-        for root in allowed:
-            path = os.path.realpath(os.path.join(root, location))
-            if any(path.startswith(os.path.join(a, "")) for a in allowed):
-                if os.path.isfile(path):
-                    return path
-                best = best or path
-        return best
+        folder = os.path.dirname(self._path)
+        path = os.path.realpath(os.path.join(folder, location))
+        # The data of a model that is a link lies beside the link or, as in download
+        # caches, beside its target.
+        allowed = (os.path.realpath(folder), os.path.dirname(os.path.realpath(self._path)))
+        if any(path.startswith(os.path.join(root, "")) for root in allowed):
+            return path
+        return None

@@ -17,13 +17,14 @@ Buffer = Union[bytes, mmap.mmap]
 DAMAGED = "the file is damaged or was not fully written: download or export it again"
 UTF8_ERRORS = "backslashreplace"
 """How text that is not UTF-8 is read: without failing, and distinct names stay distinct."""
+MAX_DEPTH = 64
 
 _SIGN = 1 << 63
 _MODULUS = 1 << 64
 _float32 = struct.Struct("<f").unpack_from
 
 
-class Malformed(Exception):
+class WireError(Exception):
     """The bytes at ``offset`` break the format; ``what`` says how, ``mend`` what to do."""
 
     def __init__(self, what: str, offset: int, mend: str = DAMAGED) -> None:
@@ -40,7 +41,7 @@ def fields(buf: Buffer, pos: int, end: int) -> Iterator[tuple[int, int, int]]:
     an unsigned 64-bit number; for the others ``buf[a:b]`` is the payload.
 
     Raises:
-        Malformed: a field leaves the message, or is not one that protobuf writes.
+        WireError: a field leaves the message, or is not one that protobuf writes.
     """
     start = pos
     try:
@@ -68,15 +69,15 @@ def fields(buf: Buffer, pos: int, end: int) -> Iterator[tuple[int, int, int]]:
             elif kind == 1:
                 stop = pos + 8
             else:
-                raise Malformed(f"field {tag >> 3} has the wire type {kind}", start)
+                raise WireError(f"field {tag >> 3} has the wire type {kind}", start)
             if stop > end:
-                raise Malformed(f"field {tag >> 3} runs {stop - end:,} bytes past its end", start)
+                raise WireError(f"field {tag >> 3} runs {stop - end:,} bytes past its end", start)
             if tag < 8:
-                raise Malformed("a field has the number 0", start)
+                raise WireError("a field has the number 0", start)
             yield tag, pos, stop
             pos = stop
     except IndexError:
-        raise Malformed("the file ends inside a field", start) from None
+        raise WireError("the file ends inside a field", start) from None
 
 
 def varint(buf: Buffer, pos: int) -> tuple[int, int]:
@@ -90,7 +91,7 @@ def varint(buf: Buffer, pos: int) -> tuple[int, int]:
                 break
             return value, at + 1
         shift += 7
-    raise Malformed("a number is longer than 64 bits", pos)
+    raise WireError("a number is longer than 64 bits", pos)
 
 
 def varints(buf: Buffer, pos: int, end: int) -> list[int]:
@@ -106,9 +107,9 @@ def varints(buf: Buffer, pos: int, end: int) -> list[int]:
                 value, at = varint(data, at - 1)
             values.append(value)
     except IndexError:
-        raise Malformed("a packed list ends inside a number", pos + at) from None
-    except Malformed as error:
-        raise Malformed(error.what, pos + error.offset) from None
+        raise WireError("a packed list ends inside a number", pos + at) from None
+    except WireError as error:
+        raise WireError(error.what, pos + error.offset) from None
     return values
 
 
@@ -125,7 +126,7 @@ def float32(buf: Buffer, pos: int) -> float:
 def float32s(buf: Buffer, pos: int, end: int) -> tuple[float, ...]:
     """The float32 numbers packed in ``buf[pos:end]``."""
     if (end - pos) % 4:
-        raise Malformed("a packed list of float32 ends inside a number", pos)
+        raise WireError("a packed list of float32 ends inside a number", pos)
     return struct.unpack(f"<{(end - pos) // 4}f", buf[pos:end])
 
 
@@ -140,4 +141,14 @@ def reject_known(tag: int, pos: int, known: frozenset[int], message: str) -> Non
     drop a part of the model without a word.
     """
     if tag >> 3 in known:
-        raise Malformed(f"field {tag >> 3} of a {message} has the wire type {tag & 7}", pos)
+        raise WireError(f"field {tag >> 3} of a {message} has the wire type {tag & 7}", pos)
+
+
+def check_depth(depth: int, pos: int) -> None:
+    """Bound the recursion of messages that hold messages of their own kind."""
+    if depth > MAX_DEPTH:
+        raise WireError(
+            f"subgraphs or types are nested more than {MAX_DEPTH} deep",
+            pos,
+            "this is deeper than any exporter writes; export the model again",
+        )

@@ -1,0 +1,206 @@
+"""Where results go: ``-o FORMAT[:PATH]``, written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from rnncost.errors import ReportError, nearest
+from rnncost.report.model import Report
+
+REPORT_FORMATS = ("table", "json", "csv", "markdown")
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One result to write; ``path`` is None for stdout."""
+
+    format: str
+    path: str | None = None
+
+
+def parse_outputs(items: Iterable[str], formats: Sequence[str]) -> tuple[Output, ...]:
+    """Parse ``FORMAT[:PATH]`` items, and refuse now what could not be written later.
+
+    Raises:
+        ReportError: an unknown format, two results in one place, or a missing folder.
+    """
+    outputs = tuple(_parse(item, formats) for item in items)
+    places = [os.path.realpath(o.path) if o.path else None for o in outputs]
+    if places.count(None) > 1:
+        raise ReportError("two outputs go to stdout: give all but one a file, as in -o json:FILE")
+    if len(set(places)) < len(places):
+        raise ReportError("two outputs go to one file: give each its own")
+    for output in outputs:
+        if output.path:
+            _check_place(output.path)
+    return outputs
+
+
+def emit_report(
+    report: Report, outputs: Sequence[Output], *, quiet: bool, verbose: bool, color: str
+) -> None:
+    """Write a report in every format that was asked for."""
+
+    def render(output: Output) -> str:
+        return _render(report, output, quiet=quiet, verbose=verbose, color=color)
+
+    emit(outputs, render, report.warnings, quiet=quiet)
+
+
+def emit(
+    outputs: Sequence[Output],
+    render: Callable[[Output], str],
+    warnings: Iterable[str],
+    *,
+    quiet: bool,
+) -> None:
+    """Write a result in every format that was asked for.
+
+    With ``quiet``, a table on stdout is one line, and stands there even if all outputs go
+    to files. Warnings go to stderr where no table on stdout shows them.
+    """
+    nothing_on_stdout = all(output.path for output in outputs)
+    write_all([*outputs, Output("table")] if quiet and nothing_on_stdout else outputs, render)
+    table_shown = any(o.path is None and o.format == "table" for o in outputs)
+    if not (quiet or table_shown):
+        for warning in warnings:
+            note(f"warning: {warning}")
+
+
+def write_all(outputs: Sequence[Output], render: Callable[[Output], str]) -> None:
+    """Render everything first, so that a fault leaves nothing behind, then write it.
+
+    Raises:
+        ReportError: a file cannot be written.
+    """
+    texts = [render(output) for output in outputs]
+    for output, text in zip(outputs, texts, strict=True):
+        whole = text if text.endswith("\n") else f"{text}\n"
+        if output.path:
+            _write_file(output.path, whole)
+        else:
+            write_stdout(whole, machine=output.format in ("json", "csv"))
+
+
+def write_stdout(text: str, *, machine: bool = False) -> None:
+    """Write to stdout: machine formats in UTF-8 whatever the terminal's encoding.
+
+    Raises:
+        ReportError: stdout is closed.
+        BrokenPipeError: the reader has gone away.
+    """
+    if sys.stdout is None:
+        raise ReportError("stdout is closed: give the output a file, as in -o json:FILE")
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:  # a text stream in the place of stdout
+        sys.stdout.write(text)
+        return
+    encoding = "utf-8" if machine else sys.stdout.encoding or "utf-8"
+    sys.stdout.flush()
+    rest = memoryview(text.encode(encoding, "backslashreplace"))
+    while rest:  # an unbuffered stdout (python -u) may take a part and say no more
+        written = buffer.write(rest)
+        if written is None:
+            raise BlockingIOError(errno.EAGAIN, "stdout takes no more for now and does not wait")
+        rest = rest[written:]
+    buffer.flush()
+
+
+def note(text: str) -> None:
+    """Write one line to stderr."""
+    from rnncost.report.text import printable
+
+    sys.stderr.write(f"rnncost: {printable(text)}\n")
+
+
+def wants_color(color: str) -> bool:
+    """Whether to colour text on stdout: ``auto`` asks the terminal and NO_COLOR."""
+    if color != "auto":
+        return color == "always"
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return _on_terminal() and not plain
+
+
+def _parse(item: str, formats: Sequence[str]) -> Output:
+    name, _, path = item.partition(":")
+    if name not in formats:
+        hint = nearest(name, formats)
+        raise ReportError(f"-o {item}: there is no format {name!r}{hint} ({', '.join(formats)})")
+    return Output(name, None if path in ("", "-") else path)
+
+
+def _render(report: Report, output: Output, *, quiet: bool, verbose: bool, color: str) -> str:
+    on_stdout = output.path is None
+    if output.format == "json":
+        from rnncost.report.json_text import render_json
+
+        return render_json(report)
+    if output.format == "csv":
+        from rnncost.report.csv_table import render_csv
+
+        return render_csv(report)
+    if output.format == "markdown":
+        from rnncost.report.markdown import render_markdown
+
+        return render_markdown(report, verbose=verbose)
+    if quiet and on_stdout:
+        from rnncost.report.summary import verdict
+
+        return verdict(report)
+    from rnncost.report.table import DEFAULT_WIDTH, render_table
+
+    width = _terminal_width() if on_stdout and _on_terminal() else DEFAULT_WIDTH
+    colored = wants_color(color) if on_stdout else color == "always"
+    return render_table(report, verbose=verbose, width=width, color=colored)
+
+
+def _on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _terminal_width() -> int:
+    return min(max(os.get_terminal_size(sys.stdout.fileno()).columns, 80), 160)
+
+
+def _check_place(path: str) -> None:
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise ReportError(f"cannot write {path}: the folder {folder} does not exist")
+    if os.path.isdir(path):
+        raise ReportError(f"cannot write {path}: it is a folder; add a file name")
+
+
+def _write_file(path: str, text: str) -> None:
+    try:
+        if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            with open(path, "wb") as device:  # a pipe or /dev/stdout: nothing to replace
+                device.write(_utf8(text))
+        else:
+            _replace(os.path.realpath(path), _utf8(text))
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Write beside the file and rename, so that a reader sees the old or the new one."""
+    mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else None
+    part = os.path.join(os.path.dirname(path), f".rnncost-{os.getpid()}.part")
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+        if mode is not None:
+            os.chmod(part, mode)
+        os.replace(part, path)
+    except BaseException:
+        if os.path.exists(part):
+            os.unlink(part)
+        raise
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,65 @@
+"""``rnncost profiles`` lists, shows and checks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+import rnncost
+from rnncost.cli.main import main
+from rnncost.errors import EXIT_ERROR
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_list_names_every_profile(capsys: Capture) -> None:
+    assert main(["profiles", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == [p.name for p in rnncost.list_profiles()]
+    assert len(lines) >= 3
+
+
+def test_show_prints_the_file_and_check_accepts_it(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["profiles", "show", "x86-64-server-core"]) == 0
+    text = capsys.readouterr().out
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["profiles", "check", str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: x86-64-server-core ")
+    assert main(["profiles", "show", str(path)]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_schema_accepts_what_show_prints(capsys: Capture) -> None:
+    assert main(["profiles", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert main(["profiles", "show", "cortex-m7"]) == 0
+    jsonschema.validate(yaml.safe_load(capsys.readouterr().out), schema)
+
+
+def test_check_names_the_faults_of_every_file(tmp_path: Path, capsys: Capture) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    assert main(["profiles", "show", "cortex-m7"]) == 0
+    text = capsys.readouterr().out
+    good.write_text(text, encoding="utf-8")
+    bad.write_text(text.replace("kind: mcu", "kind: toaster") + "\ncolour: red\n")
+    absent = tmp_path / "absent.yaml"
+    assert main(["profiles", "check", str(bad), str(good), str(absent)]) == EXIT_ERROR
+    out, err = capsys.readouterr()
+    assert out == f"{good}: cortex-m7 1 is right\n"
+    assert err.startswith("rnncost: error: ")
+    assert "bad.yaml" in err
+    assert "colour" in err
+    assert "toaster" in err
+    assert "absent.yaml" in err
+
+
+def test_unknown_names_are_refused(capsys: Capture) -> None:
+    assert main(["profiles", "show", "cortex-m8"]) == EXIT_ERROR
+    assert "did you mean 'cortex-m7'?" in capsys.readouterr().err
+    assert main(["profiles"]) == 0
+    assert "schema" in capsys.readouterr().out
