@@ -1,7 +1,8 @@
 """How much of the real models the available shape inference libraries can follow.
 
-For each model, with its input shapes fixed: the share of node outputs whose shape is
-complete (all integers), for onnx's own inference, onnx-shape-inference, and rnncost.
+For each model, with its input shapes fixed: of the values that a run computes in the main
+graph (constants and shape arithmetic left out), the share whose shape is complete, for
+onnx's own inference, onnx-shape-inference, and rnncost.
 
     python -m pip install onnx-shape-inference
     python benchmarks/shape_inference.py [FOLDER OF UNPACKED PACKAGES]
@@ -17,6 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+
+from rnncost.frontends.onnx import load
+from rnncost.graph.ir import Graph, Tensor
+from rnncost.graph.source import InputValue, Request
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,11 +39,6 @@ def fixed(path: Path, inputs: dict[str, Any]) -> onnx.ModelProto:
         value.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
     return model
-
-
-def executed_outputs(model: onnx.ModelProto) -> set[str]:
-    """The outputs of the main graph's nodes; branches are not compared."""
-    return {o for node in model.graph.node for o in node.output if o}
 
 
 def stock(model: onnx.ModelProto) -> set[str]:
@@ -65,32 +65,38 @@ def library(model: onnx.ModelProto) -> set[str]:
     }
 
 
-def ours(path: Path, inputs: dict[str, Any]) -> set[str]:
-    from rnncost.frontends.onnx import load
-    from rnncost.graph.source import InputValue, Request
-
+def follow(path: Path, inputs: dict[str, Any]) -> Graph:
+    """The graph as rnncost follows it."""
     request = Request(
         shapes={name: tuple(i["shape"]) for name, i in inputs.items()},
         values={name: InputValue((), (i["value"],)) for name, i in inputs.items() if "value" in i},
     )
-    graph = load(str(path), request, cost_of=lambda graph: len(graph.ops)).graph
-    return {t.name for op in graph.ops for t in op.outputs if t is not None and t.shape is not None}
+    return load(str(path), request).graph
+
+
+def results(graph: Graph) -> dict[str, Tensor]:
+    return {t.name: t for op in graph.ops for t in op.outputs if t is not None}
 
 
 def row(path: Path, fact: dict[str, Any]) -> str:
     """One line of the table: each library's share of the outputs, and its time."""
     model = fixed(path, fact["inputs"])
-    wanted = executed_outputs(model)
+    computed = results(follow(path, fact["inputs"]))
+    wanted = computed.keys() & {o for node in model.graph.node for o in node.output}
     followers: tuple[Callable[[], set[str]], ...] = (
         lambda: stock(model),
         lambda: library(model),
-        lambda: ours(path, fact["inputs"]),
+        lambda: {
+            name
+            for name, tensor in results(follow(path, fact["inputs"])).items()
+            if tensor.shape is not None
+        },
     )
     cells = []
-    for follow in followers:
+    for known in followers:
         start = time.perf_counter()
         try:
-            share = len(follow() & wanted) / len(wanted)
+            share = len(known() & wanted) / len(wanted)
             cells.append(f"{share:.0%}, {(time.perf_counter() - start) * 1e3:.0f} ms")
         except Exception as error:
             cells.append(f"fails: {type(error).__name__}")

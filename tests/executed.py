@@ -14,7 +14,14 @@ from rnncost.runtime.profiling import profile_nodes
 Executed = Counter[tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]]
 
 CONTROL = ("If", "Loop", "Scan", "SequenceMap")
-MAKES_SEQUENCE = ("SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SplitToSequence")
+MAKES_SEQUENCE = (
+    "Optional",
+    "SequenceConstruct",
+    "SequenceEmpty",
+    "SequenceInsert",
+    "SplitToSequence",
+)
+RUN_AS = {"CastLike": "Cast"}
 
 
 def counted(graph: Graph, times: int = 1) -> Executed:
@@ -30,7 +37,8 @@ def counted(graph: Graph, times: int = 1) -> Executed:
         elif not op.name.endswith("/joined"):
             made = () if op.op_type in MAKES_SEQUENCE else op.outputs
             outputs = tuple((t.dtype, t.shape) for t in made if t is not None)
-            found[op.op_type.split("::")[-1], outputs] += times * int(op.executions)
+            kind = op.op_type.split("::")[-1]
+            found[RUN_AS.get(kind, kind), outputs] += times * int(op.executions)
     return +found
 
 

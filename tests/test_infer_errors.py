@@ -56,6 +56,8 @@ SEQ = symbol("seq", 97)
         (call("Einsum", floats(2, 3), equation="ijk->i"), r"term 'ijk' does not fit \[2, 3\]"),
         (call("DepthToSpace", floats(1, 6, 2, 2), blocksize=2), "6 is no multiple of 4"),
         (call("Cast", floats(2), to=99), "names no element type: 99"),
+        (call("Reshape", floats(1), ints(*[1] * 300)), "300 dimensions"),
+        (call("Relu", floats(*[1] * 300)), "300 dimensions"),
         (call("Softmax"), "input 0 is required and missing"),
         (call("Transpose", floats(2, 3), perm=1.5), "perm must be a list of integers"),
         (call("SequenceAt", Known(dtype="", shape=None, items=(), is_sequence=True), scalar(0)),

@@ -214,6 +214,8 @@ MAIN: list[tuple[str, Arrays, int, dict[str, Any]]] = [
     ("SimplifiedLayerNormalization", [f(2, 4, 8), f(8)], 2, {"axis": -1}),
     ("LayerNormalization", [f(2, 4, 8), f(4, 8), f(4, 8)], 3, {"axis": 1}),
     ("QLinearConv", [u8(1, 3, 9, 9), ONE, U0, u8(4, 3, 3, 3), ONE, U0, ONE, U0], 1, {}),
+    ("MaxPool", [f(1, 1, 4)], 1, {"kernel_shape": [2], "pads": [1, 1], "ceil_mode": 1}),
+    ("MaxPool", [f(1, 1, 4)], 1, {"kernel_shape": [1], "strides": [3], "ceil_mode": 1}),
     ("Einsum", [f(2, 3, 4), f(2, 4, 5)], 1, {"equation": "bij,bjk->bik"}),
     ("Resize", [f(1, 2, 7), None, np.array([1, 1, 1.7], "float32")], 1, {"mode": "nearest"}),
 ]  # fmt: skip

@@ -151,6 +151,18 @@ def test_a_loop_that_never_ends_is_refused() -> None:
         lowered(model_of(text), {"x": (2, 4), "n": ()})
 
 
+def test_a_condition_that_stops_changing_leaves_the_limit() -> None:
+    text = WHILE_BELOW.replace("k_out = Add(k, two)", "k_out = Min(k, two)")
+    text = text.replace("c_out = LESS(k_out, n)", "r = Mod(k_out, n)\n c_out = Less(r, n)")
+    with pytest.raises(ControlFlowError, match="never ends"):
+        lowered(model_of(text), {"x": (2, 4), "n": ()}, {"n": 7})
+    text = text.replace("Loop (, yes", "Loop (most, yes").replace(
+        "int64 n)", "int64 n, int64 most)"
+    )
+    source = same_as_run(model_of(text), {"x": (2, 4), "n": (), "most": ()}, {"n": 7, "most": 300})
+    assert [op.trips for op in ops_named(source.graph, "Loop")] == [300]
+
+
 def test_a_loop_that_runs_long_is_refused_in_bounded_time() -> None:
     text = WHILE_BELOW.replace("c_out = LESS(k_out, n)", "r = Mod(k_out, n)\n c_out = Less(r, n)")
     with pytest.raises(ControlFlowError, match="--trace"):
@@ -560,3 +572,18 @@ def test_sequence_map_over_an_unknown_sequence_is_uncounted() -> None:
     (entry,) = lowered(model_of(text)).graph.uncounted
     assert entry.op_type == "SequenceMap"
     assert "not known" in entry.reason
+
+
+def test_outputs_that_nobody_reads_are_omitted() -> None:
+    text = GROWING.replace("  last, sizes = Loop", "  , sizes = Loop")
+    text = text.replace("float[rows,4] last, float[t] sizes", "float[t] sizes")
+    source = lowered(model_of(text), trace=True)
+    assert executed.counted(source.graph) == executed.counted(lowered(model_of(text)).graph)
+    loops = ops_named(source.graph, "Loop")
+    assert [[t and t.shape for t in op.outputs] for op in loops] == [
+        [(4, 4), (1,)],
+        [(6, 4), (1,)],
+        [(8, 4), (1,)],
+        [None, (1,)],
+    ]
+    assert len({op.name for op in source.graph.ops}) == len(source.graph.ops)

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from rnncost.errors import BindingError, ModelError, RnncostError, ShapeError
 from rnncost.frontends.onnx import load
+from rnncost.frontends.onnx.names import Names
 from rnncost.graph.dim import evaluate
 from rnncost.graph.source import InputValue, Request, Source
 
@@ -432,3 +433,50 @@ def test_mutated_models_are_analysed_or_refused(data: st.DataObject) -> None:
     except RnncostError as error:
         result = error
     assert isinstance(result, Source) or "\n" not in str(result)
+
+
+@given(
+    st.lists(st.sampled_from(["x", "y", "x#2", "x#3", "mark", "rollback"]), max_size=40),
+)
+def test_names_are_unique_and_can_be_given_back(steps: list[str]) -> None:
+    names = Names()
+    given_out: list[str] = []
+    marks: list[tuple[int, int]] = []
+    for step in steps:
+        if step == "mark":
+            marks.append((names.mark(), len(given_out)))
+        elif step == "rollback":
+            if marks:
+                mark, count = marks.pop()
+                names.rollback(mark)
+                del given_out[count:]
+        else:
+            name = names.unique(step)
+            assert name == step or name.startswith(f"{step}#")
+            given_out.append(name)
+            assert len(set(given_out)) == len(given_out)
+    replayed = Names()
+    for name in given_out:
+        assert replayed.unique(name) == name
+
+
+def test_dimensions_that_must_be_equal_still_give_formulas() -> None:
+    """A state whose batch nothing ties to that of the input, as exporters leave it."""
+    node = helper.make_node("GRU", ["x", "w", "r", "", "", "h"], ["y"], hidden_size=3)
+    stored = [weights("w", 1, 9, 4), weights("r", 1, 9, 3)]
+    inputs = {"x": (FLOAT, ["steps", "?", 4]), "h": (FLOAT, [1, "?", 3])}
+    model = model_with(inputs, [node], ["y"], stored)
+    source = lowered(model, shapes={"x": (5, 2, 4), "h": (1, 2, 3)})
+    assert source.symbolic is not None
+    shape = source.symbolic.outputs[0].shape
+    assert [evaluate(dim, {"steps": 8, "x.1": 4, "h.1": 4}) for dim in shape] == [8, 1, 4, 3]
+    with pytest.raises(ShapeError, match="initial_h"):
+        lowered(model, shapes={"x": (5, 2, 4), "h": (1, 1, 3)})
+
+
+def test_a_large_stored_tensor_is_not_decoded() -> None:
+    model = product([2, 4])
+    model.graph.initializer[0].CopyFrom(weights("w", 4, 5000))
+    (op,) = lowered(model).graph.ops
+    assert op.inputs[1].value is None
+    assert op.inputs[1].stored[0].ranges == ((0, 4, 1), (0, 5000, 1))

@@ -17,6 +17,7 @@ from rnncost.errors import ControlFlowError, MeasurementError
 from rnncost.frontends.onnx import load
 from rnncost.graph.ir import Graph, Op
 from rnncost.graph.source import Request, Source
+from rnncost.runtime import profiling
 from rnncost.runtime.profiling import profile_nodes
 
 HEADER = '<ir_version: 9, opset_import: ["" : 17]>\n'
@@ -222,6 +223,13 @@ def test_a_model_that_does_not_run_is_refused_in_one_line() -> None:
     with pytest.raises(MeasurementError) as caught:
         load(model.SerializeToString(), Request(trace=True))
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = INNER_BY_DATA.replace("d_out = Less(top, limit)", "d_out = Identity(d)")
+    monkeypatch.setattr(profiling, "MAX_RUN_S", 0.2)
+    with pytest.raises(MeasurementError, match=r"stopped after 0\.2 s"):
+        load(model_of(text).SerializeToString(), Request(trace=True))
 
 
 def test_a_trace_leaves_no_files_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

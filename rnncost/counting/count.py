@@ -14,7 +14,10 @@ from rnncost.counting.streaming import exposes_state
 from rnncost.counting.traffic import measure_traffic
 from rnncost.graph.ir import Graph
 
-__all__ = ["Counted", "CountedOp", "Counts", "count"]
+__all__ = ["RULES", "Counted", "CountedOp", "Counts", "count"]
+
+RULES = rules.MODULES
+"""The modules of counting rules; importing them fills the registry."""
 
 
 def count(graph: Graph) -> Counted:
@@ -25,7 +28,6 @@ def count(graph: Graph) -> Counted:
     longest path. The model is streamable when no output needs later input and every
     state comes in and goes out.
     """
-    assert rules.MODULES
     applied = apply_rules(graph)
     weights = attribute_weights(applied.nodes, graph.outputs)
     recurrence = find_recurrence(applied.scope)

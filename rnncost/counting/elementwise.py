@@ -10,6 +10,7 @@ from __future__ import annotations
 from rnncost.counting.cost import OpCost
 from rnncost.counting.registry import (
     ROLE_CONSTANT,
+    ROLE_WEIGHT,
     counts,
     is_parameter,
     numel,
@@ -124,7 +125,7 @@ def one_activation(op: Op) -> OpCost:
     return OpCost(kind=_KIND, activations=numel(output_shape(op)))
 
 
-@counts("PRelu")
+@counts("PRelu", roles={1: ROLE_WEIGHT})
 def prelu(op: Op) -> OpCost:
     """One activation an output; the slope is a parameter."""
     return OpCost(kind=_KIND, activations=numel(output_shape(op)))

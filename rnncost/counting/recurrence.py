@@ -19,7 +19,8 @@ from rnncost.counting.memory import tensor_bytes
 from rnncost.counting.scope import RUN, Node, Scope
 from rnncost.counting.wavefront import wavefront_steps
 from rnncost.graph.dim import Dim, product
-from rnncost.graph.paths import Preds, Region, cycles, larger, longest_chain, predecessors
+from rnncost.graph.ir import Op
+from rnncost.graph.paths import Preds, Region, cycles, gathered, larger, longest_chain, predecessors
 from rnncost.units import FLOAT_DTYPES
 
 _NO_ARITHMETIC = ("data", "constant", "control")
@@ -163,7 +164,7 @@ class _Analysis:
             steps: Dim = 0
             executed: Dim = 0
             if node.body is not None:
-                steps, executed, cost = self.loop(node, node.body, wait)
+                steps, executed, cost = self.loop(node, node.body, wait, fed)
                 steps = steps * node.op.executions
                 paths.add(local, steps, executed * node.op.executions)
             elif cost.kind == "recurrent":
@@ -191,7 +192,9 @@ class _Analysis:
                 )
         return paths
 
-    def loop(self, node: Node, body: Scope, outer: _Waits) -> tuple[Dim, Dim, OpCost]:
+    def loop(
+        self, node: Node, body: Scope, outer: _Waits, fed: frozenset[str]
+    ) -> tuple[Dim, Dim, OpCost]:
         """The dependent and the executed steps of one execution of a loop, and its cost.
 
         Where trips wait, each adds the steps on the cycle, at least one; what only leads
@@ -203,14 +206,20 @@ class _Analysis:
         carried = [(c.entry, c.exit) for c in node.op.carried]
         through = cycles(preds, reads, writes, carried)
         state = 0
-        for inner, mask in zip(nodes, through, strict=True):
-            if mask and _computes(inner):
+        for member, mask in zip(nodes, through, strict=True):
+            if mask and _computes(member):
                 state |= mask
         on_cycle = [bool(mask & state) for mask in through]
         entries = frozenset(c.entry for k, c in enumerate(node.op.carried) if state >> k & 1)
-        fed = entries.union(*(w for w, on in zip(writes, on_cycle, strict=True) if on))
-        waiting = _Waits(True, outer.turns * trips)
-        paths = self.scope(body, preds, [waiting if on else outer for on in on_cycle], fed)
+        fed = fed.union(_handed_in(node.op, fed))
+        follows = gathered(preds, [not fed.isdisjoint(names) for names in reads])
+        inner = _Waits(True, outer.turns * trips)
+        waits = [
+            inner if on else outer if follow else _FREE
+            for on, follow in zip(on_cycle, follows, strict=True)
+        ]
+        fed = fed.union(entries, *(w for w, on in zip(writes, on_cycle, strict=True) if on))
+        paths = self.scope(body, preds, waits, fed)
         whole = longest_chain(preds, paths.sequential, paths.regions)
         executed = longest_chain(preds, paths.executed, paths.regions)
         if not state:
@@ -229,6 +238,13 @@ class _Analysis:
 
 def _preds(scope: Scope) -> list[tuple[int, ...]]:
     return predecessors([n.reads for n in scope.nodes], [n.writes for n in scope.nodes])
+
+
+def _handed_in(op: Op, names: frozenset[str]) -> list[str]:
+    """What a loop's body calls those of its inputs that are among ``names``."""
+    inside = op.body.inputs if op.body is not None else ()
+    pairs = zip(op.inputs, inside, strict=False)
+    return [b.name for a, b in pairs if a is not None and a.name in names]
 
 
 def _stateful_loop(node: Node, body: Scope, entries: frozenset[str]) -> OpCost:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from rnncost.counting.registry import (
@@ -12,7 +14,7 @@ from rnncost.counting.registry import (
     is_parameter,
     numel,
 )
-from rnncost.counting.slabs import numel as slab_size
+from rnncost.counting.slabs import Ranges
 from rnncost.graph.ir import Op, Tensor
 from rnncost.units import FLOAT_DTYPES
 
@@ -30,7 +32,29 @@ class Stored(msgspec.Struct, frozen=True):
     role: str
 
 
-def stored_inputs(op: Op, registered: Registered | None, kind: str | None) -> tuple[Stored, ...]:
+Zeros = dict[str, list[Ranges]]
+"""Slabs that are known to hold nothing but zeros, by their root."""
+
+
+def note_zeros(zeros: Zeros, tensors: Iterable[Tensor | None]) -> None:
+    """Remember the stored tensors among ``tensors`` whose elements are known and all zero.
+
+    A view of them may be too large for its elements to be known: the states of a large
+    batch, expanded from those of one row.
+    """
+    for tensor in tensors:
+        if tensor is None or tensor.value is None or tensor.dtype not in FLOAT_DTYPES:
+            continue
+        if len(tensor.stored) == 1 and not any(tensor.value):
+            slab = tensor.stored[0]
+            known = zeros.setdefault(slab.root, [])
+            if slab.ranges not in known:
+                known.append(slab.ranges)
+
+
+def stored_inputs(
+    op: Op, registered: Registered | None, kind: str | None, zeros: Zeros
+) -> tuple[Stored, ...]:
     """The stored inputs of an operator that count towards its weights.
 
     ``kind`` is the cost kind of its rule, None where no rule was applied. An operator that
@@ -44,7 +68,7 @@ def stored_inputs(op: Op, registered: Registered | None, kind: str | None) -> tu
             continue
         if passes_on is None:
             passes_on = all(t.stored for t in op.outputs if t is not None) and any(op.outputs)
-        role = _role(op, slot, tensor, registered, kind)
+        role = _role(op, slot, tensor, registered, kind, zeros)
         if role == ROLE_CONSTANT or (passes_on and role == ROLE_WEIGHT):
             continue
         result.append(Stored(slot, tensor, role))
@@ -52,33 +76,56 @@ def stored_inputs(op: Op, registered: Registered | None, kind: str | None) -> tu
 
 
 def _role(
-    op: Op, slot: int, tensor: Tensor, registered: Registered | None, kind: str | None
+    op: Op,
+    slot: int,
+    tensor: Tensor,
+    registered: Registered | None,
+    kind: str | None,
+    zeros: Zeros,
 ) -> str:
     explicit = None if registered is None else registered.roles.get(slot)
     role = explicit or (ROLE_WEIGHT if registered is None else registered.default_role)
+    if role == ROLE_CONSTANT:
+        return role
+    if tensor.stored[0].dtype not in FLOAT_DTYPES and role in (ROLE_WEIGHT, ROLE_STATE):
+        quantised = tensor.stored[0].dtype in QUANTISED_DTYPES
+        if not quantised or not (tensor.dtype in FLOAT_DTYPES or explicit == ROLE_WEIGHT):
+            return ROLE_CONSTANT
     if role == ROLE_STATE or (role == ROLE_WEIGHT and not explicit):
-        if _is_spread(tensor) or (_is_zero(tensor) and _is_state(op, slot, role, kind)):
+        if _is_spread(tensor) or (_is_state(op, slot, role, kind) and _is_zero(tensor, zeros)):
             return ROLE_CONSTANT
         role = ROLE_WEIGHT
     if role != ROLE_WEIGHT:
         return role
-    if tensor.stored[0].dtype not in FLOAT_DTYPES:
-        real = tensor.dtype in FLOAT_DTYPES and tensor.stored[0].dtype in QUANTISED_DTYPES
-        return role if explicit or real else ROLE_CONSTANT
     scalar = tensor.shape is not None and numel(tensor.shape) == 1
     if scalar and not explicit and kind in (None, "elementwise") and not _is_bias(op, slot):
         return ROLE_CONSTANT
     return role
 
 
-def _is_zero(tensor: Tensor) -> bool:
-    return tensor.value is not None and not any(tensor.value)
+def _is_zero(tensor: Tensor, zeros: Zeros) -> bool:
+    if tensor.value is not None:
+        return not any(tensor.value)
+    return all(
+        any(_contains(whole, slab.ranges) for whole in zeros.get(slab.root, ()))
+        for slab in tensor.stored
+    )
+
+
+def _contains(whole: Ranges, part: Ranges) -> bool:
+    """Whether a slab without gaps covers another of the same root."""
+    return all(
+        step == 1 and start <= low and high <= stop
+        for (start, stop, step), (low, high, _) in zip(whole, part, strict=True)
+    )
 
 
 def _is_spread(tensor: Tensor) -> bool:
     """Whether a tensor is one stored element, expanded: the zeros of a first state."""
-    elements = sum(slab_size(slab.ranges) for slab in tensor.stored)
-    return elements == 1 and tensor.shape is not None and numel(tensor.shape) != 1
+    if len(tensor.stored) != 1 or tensor.shape is None:
+        return False
+    ranges = tensor.stored[0].ranges
+    return all(stop - start <= step for start, stop, step in ranges) and numel(tensor.shape) != 1
 
 
 def _is_state(op: Op, slot: int, role: str, kind: str | None) -> bool:

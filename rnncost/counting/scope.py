@@ -9,7 +9,7 @@ import msgspec
 from rnncost.counting.cost import OpCost, UncountableError
 from rnncost.counting.loops import body_inputs
 from rnncost.counting.registry import Registered, find
-from rnncost.counting.roles import Stored, stored_inputs
+from rnncost.counting.roles import Stored, Zeros, note_zeros, stored_inputs
 from rnncost.graph.dim import Dim
 from rnncost.graph.ir import Graph, Op, Tensor, Uncounted
 from rnncost.units import DTYPE_BITS
@@ -117,6 +117,7 @@ class _Pass:
     def __init__(self) -> None:
         self.runtime: set[str] = set()
         self.uncounted: list[Uncounted] = []
+        self.zeros: Zeros = {}
         self.count = 0
 
     def scope(self, graph: Graph, times: Dim, inputs: Sequence[Tensor]) -> Scope:
@@ -131,11 +132,13 @@ class _Pass:
         if executions == 0:
             return self.idle(op, index)
         inputs = [t for t in op.inputs if t is not None and t.name in self.runtime]
+        note_zeros(self.zeros, op.inputs)
         registered = find(op.op_type)
         if _settled(op, inputs):
-            return _constant(op, index, executions, stored_inputs(op, registered, None))
+            stored = stored_inputs(op, registered, None, self.zeros)
+            return _constant(op, index, executions, stored)
         cost, reason = _cost(op, registered)
-        stored = stored_inputs(op, registered, cost.kind)
+        stored = stored_inputs(op, registered, cost.kind, self.zeros)
         if not reason and not inputs and _foldable(op, cost):
             return _constant(op, index, executions, stored)
         reason = reason or _unsized(op, cost)
@@ -144,7 +147,7 @@ class _Pass:
         if op.body is not None:
             started = [t for t in body_inputs(op) if not t.stored and t.value is None]
             body = self.scope(op.body, executions * op.trips, started)
-            reads.extend(n for n in self.captures(op, body) if n not in reads)
+            reads.extend(self.captures(op, body))
         writes = tuple([t.name for t in op.outputs if t is not None and not t.stored])
         self.runtime.update(writes)
         return Node(
@@ -153,7 +156,7 @@ class _Pass:
             cost=cost,
             status=UNCOUNTED if reason else RUN,
             executions=executions,
-            reads=tuple(reads),
+            reads=tuple(dict.fromkeys(reads)),
             writes=writes,
             stored=stored,
             body=body,
@@ -171,7 +174,7 @@ class _Pass:
     def idle(self, op: Op, index: int) -> Node:
         registered = find(op.op_type)
         cost, _ = _cost(op, registered)
-        stored = stored_inputs(op, registered, cost.kind)
+        stored = stored_inputs(op, registered, cost.kind, self.zeros)
         body = None if op.body is None else self.scope(op.body, 0, ())
         return Node(
             index=index, op=op, cost=cost, status=IDLE, executions=0, stored=stored, body=body

@@ -18,9 +18,9 @@ def exposes_state(root: Scope, recurrence: Recurrence) -> bool:
     """Whether every state starts from a graph input and ends in a graph output.
 
     The state of a recurrent operator or of a loop must get there through data movement
-    alone, or masked (reset) by a sum, a product or a choice. The state of a cell unrolled into products is not one tensor: for it
-    the first product must read, and the last one reach, the outside through elementwise
-    work. True for a graph without recurrence.
+    alone, or masked (reset) by a sum, a product or a choice. The state of a cell unrolled
+    into products is not one tensor: for it the first product must read, and the last one
+    reach, the outside through elementwise work. True for a graph without recurrence.
     """
     operators = [n for n in root.walk() if n.status == RUN and n.cost.kind == "recurrent"]
     if not (operators or recurrence.cells or recurrence.loops):
@@ -55,12 +55,10 @@ def _starts(node: Node, given: Collection[str]) -> bool:
 
 def _ends(node: Node, returned: Collection[str]) -> bool:
     """Whether a recurrent operator's final states leave the graph: h also as the last of Y."""
-    outputs = list(node.op.outputs)
-    if _has_cell_state(node):
-        cell_state = outputs.pop() if len(outputs) > 1 else None
-        if not _is_in(cell_state, returned):
-            return False
-    return any(_is_in(tensor, returned) for tensor in outputs)
+    outputs = node.op.outputs
+    if _has_cell_state(node) and not (len(outputs) > 2 and _is_in(outputs[2], returned)):
+        return False
+    return any(_is_in(tensor, returned) for tensor in outputs[:2])
 
 
 def _has_cell_state(node: Node) -> bool:

@@ -92,13 +92,13 @@ def _moved(node: Node, sizes: Mapping[str, Dim], folded: Collection[str]) -> tup
     if op.body is not None:
         return 0, written
     read: Dim = 0
-    seen: list[str] = []
+    seen: set[str] = set()
     for slot, tensor in enumerate(op.inputs):
         if tensor is None or tensor.stored or tensor.name in seen:
             continue
         size = sizes.get(tensor.name)
         if size is not None:
-            seen.append(tensor.name)
+            seen.add(tensor.name)
             if slot == 0 and op.op_type in _SELECTS:
                 size = written
         elif tensor.name in folded:

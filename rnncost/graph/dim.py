@@ -55,7 +55,7 @@ class Call:
     def __init__(self, fn: str, args: tuple[Dim, ...]) -> None:
         self.fn = fn
         self.args = args
-        self.size: int = 1 + sum(a.size for a in args if isinstance(a, Expr))
+        self.size = 1 + sum(a.size for a in args if isinstance(a, Expr))
         self.hint = _FUNCTIONS[fn](*(hint(a) for a in args))
         # Kept, since it is the hash and the sort key of the monomials it stands in.
         if fn in ("//", "%"):
@@ -100,12 +100,13 @@ class Expr:
     """
 
     __slots__ = ("_hint", "_text", "size", "terms")
+    size: int
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms = dict(terms)
         self._text = ""
         total = 0
-        size: int = len(self.terms)
+        size = len(self.terms)
         for monomial, coefficient in self.terms.items():
             value = coefficient
             for atom, power in monomial:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
 
@@ -13,11 +14,22 @@ from rnncost.errors import MeasurementError
 from rnncost.runtime.inputs import make_inputs
 from rnncost.runtime.session import create_session, reason
 
+if TYPE_CHECKING:
+    import onnxruntime
+
+MAX_RUN_S = 60.0
+"""A run that takes longer than this is stopped."""
+
 MAX_EVENTS = 1_000_000
 """ONNX Runtime records no more events than this, and drops the others in silence."""
 
-_SUFFIX = "_kernel_time"
+_NAME_END = "_kernel_time"
+_SUFFIX = _NAME_END.encode()
 _DTYPES = {"float": "float32", "double": "float64"}
+
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+"""Element type and shape of each tensor."""
 
 
 class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +40,8 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     op_type: str
-    inputs: tuple[tuple[str, tuple[int, ...]], ...]
-    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+    inputs: Shapes
+    outputs: Shapes
     duration_s: float
 
 
@@ -58,8 +70,8 @@ def profile_nodes(
     as it stands there. Inputs without a value are made up (see ``make_inputs``).
 
     Raises:
-        MeasurementError: the model cannot be loaded or run, or ran more nodes than are
-            recorded.
+        MeasurementError: the model cannot be loaded or run, or runs longer, or more
+            nodes, than is recorded.
         RuntimeUnavailableError: ONNX Runtime is not installed.
     """
     with tempfile.TemporaryDirectory(prefix="rnncost-") as folder:
@@ -71,43 +83,75 @@ def profile_nodes(
             profile_prefix=Path(folder) / "profile",
         )
         try:
-            session.run(None, make_inputs(session, shapes=shapes, values=values))
-        except MeasurementError:
-            raise
-        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-            raise MeasurementError(f"ONNX Runtime cannot run the model: {reason(error)}") from None
+            _run(session, make_inputs(session, shapes=shapes, values=values))
         finally:
             file = Path(session.end_profiling())
-        data = file.read_bytes()
-    return _parse(data)
+        with file.open("rb") as lines:
+            return _parse(lines)
 
 
-def _parse(data: bytes) -> tuple[NodeEvent, ...]:
+def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, Any]) -> None:
+    """Run once, and stop a run that does not end."""
+    import onnxruntime as ort
+
+    options = ort.RunOptions()
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        options.terminate = True
+
+    timer = threading.Timer(MAX_RUN_S, stop)
+    timer.daemon = True
+    timer.start()
     try:
-        events = msgspec.json.decode(data, type=list[_Event])
-    except msgspec.DecodeError as error:
-        raise MeasurementError(f"ONNX Runtime's profile cannot be read: {error}") from None
-    if len(events) >= MAX_EVENTS:
+        session.run(None, inputs, options)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+        if late.is_set():
+            raise MeasurementError(
+                f"the run was stopped after {MAX_RUN_S:g} s: give smaller dimensions, "
+                "or check that its loops end"
+            ) from None
+        raise MeasurementError(f"ONNX Runtime cannot run the model: {reason(error)}") from None
+    finally:
+        timer.cancel()
+
+
+def _parse(lines: Iterable[bytes]) -> tuple[NodeEvent, ...]:
+    """Read a profile, which has one event a line, without holding all of it."""
+    found: list[NodeEvent] = []
+    recorded = 0
+    pool: dict[Shapes, Shapes] = {}  # a loop records the same shapes at every trip
+    decoder = msgspec.json.Decoder(_Event)
+    for line in lines:
+        recorded += 1
+        if _SUFFIX not in line:
+            continue
+        try:
+            event = decoder.decode(line.rstrip().rstrip(b","))
+        except msgspec.DecodeError as error:
+            raise MeasurementError(f"ONNX Runtime's profile cannot be read: {error}") from None
+        if event.name.endswith(_NAME_END):
+            inputs = _shapes(event.args.input_type_shape)
+            outputs = _shapes(event.args.output_type_shape)
+            found.append(
+                NodeEvent(
+                    name=event.name.removesuffix(_NAME_END),
+                    op_type=event.args.op_name,
+                    inputs=pool.setdefault(inputs, inputs),
+                    outputs=pool.setdefault(outputs, outputs),
+                    duration_s=event.dur * 1e-6,
+                )
+            )
+    if recorded >= MAX_EVENTS:
         raise MeasurementError(
             f"the model runs more than the {MAX_EVENTS:,} nodes that ONNX Runtime records: "
             "give smaller dimensions"
         )
-    return tuple(
-        [
-            NodeEvent(
-                name=event.name.removesuffix(_SUFFIX),
-                op_type=event.args.op_name,
-                inputs=_shapes(event.args.input_type_shape),
-                outputs=_shapes(event.args.output_type_shape),
-                duration_s=event.dur * 1e-6,
-            )
-            for event in events
-            if event.name.endswith(_SUFFIX)
-        ]
-    )
+    return tuple(found)
 
 
-def _shapes(recorded: list[dict[str, list[int]]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _shapes(recorded: list[dict[str, list[int]]]) -> Shapes:
     return tuple(
         [
             (_DTYPES.get(dtype, dtype), tuple(shape))

@@ -108,14 +108,19 @@ def _changed(usual: Binding, binding: Binding) -> Iterator[str]:
 
 def _symbolic(proto: ModelProto, binding: Binding, ctx: Context) -> tuple[Graph | None, str]:
     """The same graph with its free dimensions kept, or why there is none."""
-    symbols = binding.symbols()
-    if all(isinstance(dim, int) for dim in symbols.values()):
-        return None, ""
-    again = Context(proto, binding, symbols, ctx.cost_of, before=ctx)
-    try:
-        return lower_graph(again), ""
-    except ModelError as error:
-        return None, str(error)
+    reason = ""
+    for distinct in (True, False):
+        symbols = binding.symbols(distinct=distinct)
+        if all(isinstance(dim, int) for dim in symbols.values()):
+            break
+        again = Context(proto, binding, symbols, ctx.cost_of, before=ctx)
+        try:
+            return lower_graph(again), ""
+        except ModelError as error:
+            reason = reason or str(error)
+            if not isinstance(error, ShapeError) or not binding.may_be_equal():
+                break
+    return None, reason
 
 
 def _operators(graph: Graph) -> Dim:

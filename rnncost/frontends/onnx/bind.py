@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from math import isqrt
 
 import msgspec
 
@@ -19,6 +20,7 @@ ASSUMED_OTHER = 100
 OTHER_SIZES = (32, 128, 256, 512, 1024, 16000)
 """What is tried where 100 does not fit: images, spectra, windows of audio."""
 
+_TENSORS = frozenset(("tensor", "sparse"))
 _BATCH_NAMES = frozenset(("n", "b", "bs", "nbatch"))
 _NO_NAMES = frozenset(("", "?", "none", "null", "unknown", "unk"))
 
@@ -69,32 +71,37 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         return {
             i.name: tuple(self.dims[d] if isinstance(d, str) else d for d in i.dims)
             for i in self.inputs
-            if i.dims is not None
+            if i.dims is not None and i.kind in _TENSORS
         }
 
     def values(self) -> dict[str, InputValue]:
         return {i.name: i.value for i in self.inputs if i.value is not None}
 
-    def symbols(self) -> dict[str, Dim]:
+    def symbols(self, *, distinct: bool) -> dict[str, Dim]:
         """Each free dimension as an expression, its bound value as the sample if possible.
 
-        Samples are distinct and above 1, so that no two free dimensions and no free
-        dimension and a broadcast 1 are taken for the same.
+        Samples are above 1, so that none is taken for one that broadcasts. Distinct ones
+        keep dimensions apart that only happen to be bound to the same value; otherwise the
+        same value is the same sample, for a model that needs two dimensions to be equal.
         """
-        taken = {value for value in self.dims.values() if value > 1}
-        samples: set[int] = set()
+        taken = set(self.dims.values())
+        samples: dict[int, int] = {}
         found: dict[str, Dim] = {}
         for name, value in self.dims.items():
             if name in self.settled:
                 found[name] = value
                 continue
-            sample = value
-            if value < 2 or value in samples:
-                sample = next(p for p in _primes(7 if value < 2 else value) if p not in taken)
-                taken.add(sample)
-            samples.add(sample)
-            found[name] = symbol(name, sample)
+            if value not in samples or distinct:
+                unused = value > 1 and value not in samples
+                samples[value] = value if unused else _prime(7 if value < 2 else value, taken)
+                taken.add(samples[value])
+            found[name] = symbol(name, samples[value])
         return found
+
+    def may_be_equal(self) -> bool:
+        """Whether two free dimensions are bound to the same value."""
+        free = [value for name, value in self.dims.items() if name not in self.settled]
+        return len(set(free)) < len(free)
 
 
 def alternatives(binding: Binding) -> Iterator[Binding]:
@@ -200,7 +207,7 @@ def _bind_given(item: Input, request: Request, dims: dict[str, int]) -> Input:
     """Bind the free dimensions of an input to the shape that was given for it, if one was."""
     shape, origin = _given(item, request)
     if item.dims is None:
-        if shape is None and item.kind in ("tensor", "sparse"):
+        if shape is None and item.kind in _TENSORS:
             raise BindingError(
                 f"the model does not say how many dimensions input {item.name!r} has: "
                 f"give --shape {shown(item.name)}=AxBxC"
@@ -218,7 +225,7 @@ def _bind_given(item: Input, request: Request, dims: dict[str, int]) -> Input:
 
 def _match(item: Input, shape: tuple[int, ...], dims: dict[str, int], origin: str) -> None:
     """Bind the free dimensions of an input to those of its given shape."""
-    for axis, (dim, size) in enumerate(zip(item.dims or (), shape, strict=False)):
+    for axis, (dim, size) in enumerate(zip(item.dims or (), shape, strict=True)):
         fixed = dims.setdefault(dim, size) if isinstance(dim, str) else dim
         if fixed != size:
             what = f"dimension {dim!r} is bound to" if isinstance(dim, str) else "the model has"
@@ -282,9 +289,9 @@ def _text(shape: Sequence[int | str]) -> str:
     return f"[{', '.join([shown(str(dim)) for dim in shape])}]"
 
 
-def _primes(start: int) -> Iterable[int]:
+def _prime(start: int, taken: Container[int]) -> int:
+    """The first prime from ``start`` on that is not taken."""
     number = start
-    while True:
-        if number > 1 and all(number % d for d in range(2, int(number**0.5) + 1)):
-            yield number
+    while number in taken or any(number % d == 0 for d in range(2, isqrt(number) + 1)):
         number += 1
+    return number

@@ -47,7 +47,8 @@ def lower_if(
     elif scope.tolerant:
         lowered, taken = _branch(ctx, walk, graphs[_THEN], name, _THEN, scope, None), _THEN
     else:
-        lowered, taken = _costlier(ctx, walk, node, graphs, name, scope)
+        taken = _costlier(ctx, walk, node, graphs, name, scope)
+        lowered = _branch(ctx, walk, graphs[taken], name, taken, scope, None)
     ctx.decided[name] = taken == _THEN
     if len(lowered.outputs) < len(node.outputs):
         raise ModelError(f"{describe(node)} has more outputs than its {taken} gives")
@@ -108,30 +109,27 @@ def _costlier(
     graphs: dict[str, GraphProto],
     name: str,
     scope: Scope,
-) -> tuple[_Lowered, str]:
+) -> str:
     """The branch with the greater cost; a branch that contradicts its inputs is not taken."""
-    found: dict[str, _Lowered] = {}
+    costs: dict[str, int] = {}
     failure: ShapeError | None = None
     for branch, graph in graphs.items():
         mark = ctx.mark()
         try:
-            found[branch] = _branch(ctx, walk, graph, name, branch, scope, None)
+            ops = _branch(ctx, walk, graph, name, branch, scope, None).ops
+            costs[branch] = hint(ctx.cost_of(Graph(inputs=(), outputs=(), ops=ops)))
         except ShapeError as error:
-            ctx.rollback(mark)
             failure = failure or error
-    if failure is not None and not found:
+        ctx.rollback(mark)
+    if failure is not None and not costs:
         raise failure
-    costs = {
-        b: hint(ctx.cost_of(Graph(inputs=(), outputs=(), ops=lowered.ops)))
-        for b, lowered in found.items()
-    }
     taken = max(costs, key=lambda branch: costs[branch])
     why = "the costlier one" if failure is None else "for the shapes contradict the other"
     ctx.warnings.append(
         f"{describe(node)} is assumed to take its {taken}, {why}: "
         f"{how_to_settle(ctx, scope, node.inputs[0])}"
     )
-    return found[taken], taken
+    return taken
 
 
 def _stored_uses(

@@ -38,56 +38,75 @@ def emit(
     ctx: Context, plan: Plan, shell: Shell, scope: Scope, groups: Sequence[Group], ops: list[Op]
 ) -> None:
     """Append one operator for each run of equal trips, and bind the node's outputs."""
-    states = shell.states
     width = len(plan.states)
-    names = [*shell.outputs, *[""] * (width + len(shell.stack_axes) - len(shell.outputs))]
-    parts: list[list[Bound]] = [[] for _ in shell.stack_axes]
-    name = plan.name
-    for number, group in enumerate(groups):
-        last = number == len(groups) - 1
-        first = len(plan.lead) // 2
+    missing = width + len(shell.stack_axes) - len(shell.outputs)
+    names = (*shell.outputs, *("",) * missing)
+    states = shell.states
+    parts: list[list[Bound]] = []
+    for group in groups:
+        entries = plan.graph.inputs[len(plan.lead) :]
+        # A state that the node does not hand out still goes to the next run of trips.
+        labels = [out or entry.name for out, entry in zip(names, entries, strict=False)][:width]
         finals = plan.state_exits(group.exits) if group.count != 0 else plan.states
-        results: list[Tensor | None] = []
-        for output, known, entry in zip(
-            names, finals, plan.graph.inputs[len(plan.lead) :], strict=False
-        ):
-            if last and not output:
-                results.append(None)
-                continue
-            bound = ctx.bind(scope.prefix + (output or entry.name), _batched(known, shell.batch))
-            results.append(bound.tensor)
-            if last:
-                scope.bound[output] = bound
-        for part, output, bound, axis in zip(
-            parts, names[width:], group.exits[first + width :], shell.stack_axes, strict=False
-        ):
-            stacked = _stacked(bound.known, group.count, axis, shell.batch)
-            part.append(ctx.bind(scope.prefix + (output or bound.tensor.name), stacked))
-            results.append(part[-1].tensor)
-        captured = _captured(group.body)
-        body = Graph(
-            inputs=(*group.body.inputs, *captured),
-            outputs=group.body.outputs,
-            ops=group.body.ops,
+        results = [
+            ctx.bind(scope.prefix + label, _batched(known, shell.batch))
+            for label, known in zip(labels, finals, strict=True)
+        ]
+        parts.append(_stack(ctx, plan, shell, scope, group, names[width:]))
+        outputs = tuple(
+            [
+                bound.tensor if name or group is not groups[-1] else None
+                for name, bound in zip(names, (*results, *parts[-1]), strict=True)
+            ]
         )
-        ops.append(
-            Op(
-                name=name if number == 0 else ctx.ops.unique(plan.name),
-                op_type=shell.op_type,
-                inputs=(*shell.head, *states, *shell.tail, *captured),
-                outputs=tuple(results),
-                attrs=shell.attrs,
-                executions=shell.executions,
-                trips=group.count,
-                body=body,
-                carried=_carried(plan, group.body),
-            )
-        )
-        states = tuple([t for t in results[:width] if t is not None])
-    for part, output, axis in zip(parts, names[width:], shell.stack_axes, strict=False):
+        # The first run of trips has the node's own name, which is taken already.
+        name = plan.name if group is groups[0] else ctx.ops.unique(plan.name)
+        ops.append(_operator(plan, shell, group, name, states, outputs))
+        states = tuple([bound.tensor for bound in results])
+        scope.bound.update({n: b for n, b in zip(names, results, strict=False) if n})
+    for output, axis, *part in zip(names[width:], shell.stack_axes, *parts, strict=True):
         if output:
-            joined = part[0] if len(part) == 1 else _join(ctx, plan, part, output, axis, ops)
+            joined = part[0] if len(part) == 1 else _join(ctx, plan, scope, part, output, axis, ops)
             scope.bound[output] = joined
+
+
+def _operator(
+    plan: Plan,
+    shell: Shell,
+    group: Group,
+    name: str,
+    states: tuple[Tensor, ...],
+    outputs: tuple[Tensor | None, ...],
+) -> Op:
+    captured = _captured(group.body)
+    body = Graph(
+        inputs=(*group.body.inputs, *captured), outputs=group.body.outputs, ops=group.body.ops
+    )
+    return Op(
+        name=name,
+        op_type=shell.op_type,
+        inputs=(*shell.head, *states, *shell.tail, *captured),
+        outputs=outputs,
+        attrs=shell.attrs,
+        executions=shell.executions,
+        trips=group.count,
+        body=body,
+        carried=_carried(plan, group.body),
+    )
+
+
+def _stack(
+    ctx: Context, plan: Plan, shell: Shell, scope: Scope, group: Group, names: Sequence[str]
+) -> list[Bound]:
+    """The stacked outputs of one run of trips."""
+    steps = group.exits[len(plan.lead) // 2 + len(plan.states) :]
+    return [
+        ctx.bind(
+            scope.prefix + output if output else step.tensor.name,
+            _stacked(step.known, group.count, axis, shell.batch),
+        )
+        for output, step, axis in zip(names, steps, shell.stack_axes, strict=True)
+    ]
 
 
 def _carried(plan: Plan, body: Graph) -> tuple[Carried, ...]:
@@ -135,7 +154,13 @@ def _batched(known: Known, batch: Dim | None) -> Known:
 
 
 def _join(
-    ctx: Context, plan: Plan, parts: Sequence[Bound], output: str, axis: int, ops: list[Op]
+    ctx: Context,
+    plan: Plan,
+    scope: Scope,
+    parts: Sequence[Bound],
+    output: str,
+    axis: int,
+    ops: list[Op],
 ) -> Bound:
     """The stacked outputs of several runs of trips, put together."""
     shape = parts[0].known.shape
@@ -145,7 +170,7 @@ def _join(
         for part in parts:
             total = total + (part.known.shape or ())[at]
         shape = (*shape[:at], total, *shape[at + 1 :])
-    joined = ctx.bind(output, Known(dtype=parts[0].known.dtype, shape=shape))
+    joined = ctx.bind(scope.prefix + output, Known(dtype=parts[0].known.dtype, shape=shape))
     ops.append(
         Op(
             name=ctx.ops.unique(f"{plan.name}/joined"),

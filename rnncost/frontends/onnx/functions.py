@@ -103,7 +103,7 @@ def lower_call(
         if output
     }
     found = ctx.outputs(body, tuple(wanted.values()), f"function {function.name!r}")
-    scope.bound.update(zip(wanted, found, strict=False))
+    scope.bound.update(zip(wanted, found, strict=True))
 
 
 def resolved(node: NodeProto, attrs: Mapping[str, Attribute]) -> NodeProto:

@@ -39,6 +39,8 @@ def lower_loop(
             f"{describe(node)} carries {len(states)} values, but its body takes "
             f"{len(graph.inputs) - 2} and returns {len(graph.outputs) - 1}"
         )
+    if len(node.outputs) >= len(graph.outputs):
+        raise ModelError(f"{describe(node)} has more outputs than its body gives")
     given = [bound for bound in states if bound is not None]
     if len(given) < len(states):
         raise ModelError(f"{describe(node)} leaves out the initial value of a carried one")

@@ -12,7 +12,7 @@ from rnncost.frontends.onnx.functions import function_of, lower_call, resolved
 from rnncost.frontends.onnx.infer import infer
 from rnncost.frontends.onnx.infer.base import Call, InferenceError, Known, find
 from rnncost.frontends.onnx.loops import lower_loop
-from rnncost.frontends.onnx.order import describe, ordered, producers
+from rnncost.frontends.onnx.order import describe, ordered, producers, shown
 from rnncost.frontends.onnx.proto import Attribute, NodeProto, TensorProto, ValueType
 from rnncost.frontends.onnx.scans import lower_scan
 from rnncost.frontends.onnx.scope import Event, Frame, Scope
@@ -108,7 +108,7 @@ def _operator(ctx: Context, node: NodeProto, index: int, scope: Scope, ops: list
     )
     results = _infer(ctx, node, scope, call, scope.event(index))
     outputs: list[Tensor | None] = []
-    for name, known in zip(node.outputs, results, strict=False):
+    for name, known in zip(node.outputs, results, strict=True):
         if name:
             bound = scope.bound[name] = ctx.bind(scope.prefix + name, known)
             outputs.append(bound.tensor)
@@ -120,7 +120,7 @@ def _operator(ctx: Context, node: NodeProto, index: int, scope: Scope, ops: list
             op_type=op_type,
             inputs=tuple([None if bound is None else bound.tensor for bound in inputs]),
             outputs=tuple(outputs),
-            attrs=plain(node.attrs),
+            attrs=_plain(node.attrs),
         )
     )
 
@@ -144,19 +144,19 @@ def _infer(
         if event is None:
             raise ShapeError(_contradiction(ctx, node, str(error))) from None
     if event is not None:
-        results = traced(event, node.outputs, results)
+        results = _traced(event, node.outputs, results)
     elif find(call.op_type) is None:
         results = _declared(ctx, node, scope, results)
     return results
 
 
-def traced(event: Event, names: Sequence[str], results: Sequence[Known]) -> Sequence[Known]:
+def _traced(event: Event, names: Sequence[str], results: Sequence[Known]) -> Sequence[Known]:
     """Results with the element types and shapes that a traced run had."""
     present = [position for position, name in enumerate(names) if name]
     if len(present) != len(event.outputs):  # sequences are not recorded
         return results
     merged = list(results)
-    for position, (dtype, shape) in zip(present, event.outputs, strict=False):
+    for position, (dtype, shape) in zip(present, event.outputs, strict=True):
         known = merged[position]
         if (known.dtype, known.shape) != (dtype, shape):
             merged[position] = Known(dtype=dtype, shape=shape)
@@ -174,7 +174,7 @@ def _declared(
             continue
         shape = _declared_shape(declared, ctx.dims)
         if shape is not None:
-            ctx.declared.append(node.name or node.op_type)
+            ctx.declared.append(shown(node.name or node.op_type))
             merged[position] = Known(dtype=declared.dtype, shape=shape)
     return merged
 
@@ -213,7 +213,7 @@ def _constant(ctx: Context, node: NodeProto, scope: Scope) -> None:
     raise ModelError(f"{describe(node)} has no value")
 
 
-def plain(attrs: Mapping[str, Attribute]) -> Mapping[str, AttrValue]:
+def _plain(attrs: Mapping[str, Attribute]) -> Mapping[str, AttrValue]:
     """The attributes that counting rules may read: numbers, text and lists of them."""
     if not attrs:
         return _NO_ATTRS
@@ -241,6 +241,3 @@ def _unused(tensors: Sequence[TensorProto]) -> str:
         f"{len(tensors)} stored tensors ({elements:,} elements) are used by no operator and "
         "not counted"
     )
-
-
-__all__ = ["lower_graph", "plain", "traced", "walk"]

@@ -28,12 +28,45 @@ def merge(first: Graph, second: Graph) -> Graph | None:
         return None
 
 
+def forget(body: Graph, changing: set[str]) -> Graph:
+    """A body without the values that follow from inputs which change from trip to trip.
+
+    Shapes stay, and with them what is computed from shapes alone.
+    """
+    changing = set(changing)
+    ops = []
+    for op in body.ops:
+        names = {tensor.name for tensor in op.inputs if tensor is not None}
+        if names & changing and op.op_type not in ("Shape", "Size"):
+            changing.update([tensor.name for tensor in op.outputs if tensor is not None])
+        inner = None if op.body is None else forget(op.body, changing)
+        ops.append(
+            msgspec.structs.replace(
+                op,
+                inputs=tuple([_without_value(t, changing) for t in op.inputs]),
+                outputs=tuple([_without_value(t, changing) for t in op.outputs]),
+                body=inner,
+            )
+        )
+    return Graph(
+        inputs=tuple([_without_value(t, changing) for t in body.inputs]),
+        outputs=tuple([_without_value(t, changing) for t in body.outputs]),
+        ops=tuple(ops),
+    )
+
+
+def _without_value(tensor: MaybeTensor, names: set[str]) -> MaybeTensor:
+    if tensor is None or tensor.value is None or tensor.name not in names:
+        return tensor
+    return Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.stored)
+
+
 def _graph(first: Graph, second: Graph) -> Graph:
     if len(first.ops) != len(second.ops):
         raise _DifferError
     inputs = _tensors(first.inputs, second.inputs)
     outputs = _tensors(first.outputs, second.outputs)
-    ops = tuple([_op(a, b) for a, b in zip(first.ops, second.ops, strict=False)])
+    ops = tuple([_op(a, b) for a, b in zip(first.ops, second.ops, strict=True)])
     if inputs is first.inputs and outputs is first.outputs and _same(ops, first.ops):
         return first
     return Graph(inputs=inputs, outputs=outputs, ops=ops)
@@ -56,7 +89,7 @@ def _tensors(
 ) -> tuple[MaybeTensor, ...]:
     if len(first) != len(second):
         raise _DifferError
-    merged = tuple([_tensor(a, b) for a, b in zip(first, second, strict=False)])
+    merged = tuple([_tensor(a, b) for a, b in zip(first, second, strict=True)])
     return first if _same(merged, first) else merged
 
 
@@ -75,4 +108,4 @@ def _tensor(a: MaybeTensor, b: MaybeTensor) -> MaybeTensor:
 
 
 def _same(merged: Sequence[object], first: Sequence[object]) -> bool:
-    return all(a is b for a, b in zip(merged, first, strict=False))
+    return all(a is b for a, b in zip(merged, first, strict=True))

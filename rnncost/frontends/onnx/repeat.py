@@ -15,11 +15,11 @@ import msgspec
 from rnncost.errors import ControlFlowError, ShapeError
 from rnncost.frontends.onnx.context import Context, Walk
 from rnncost.frontends.onnx.infer.base import Known
-from rnncost.frontends.onnx.merge import merge
+from rnncost.frontends.onnx.merge import forget, merge
 from rnncost.frontends.onnx.order import subgraphs
 from rnncost.frontends.onnx.proto import GraphProto, NodeProto
 from rnncost.frontends.onnx.scope import Bound, Frame, Scope
-from rnncost.graph.dim import Dim
+from rnncost.graph.dim import Dim, hint
 from rnncost.graph.ir import Graph
 
 MAX_UNROLLED = 200_000
@@ -49,6 +49,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """What is known of the states among the body's outputs."""
         first = len(self.lead) // 2
         return [bound.known for bound in exits[first : first + len(self.states)]]
+
+    def changing(self, body: Graph) -> set[str]:
+        """The inputs of a lowered body that differ from trip to trip."""
+        lead, width = len(self.lead), len(self.states)
+        states = zip(body.inputs[lead : lead + width], self.invariant, strict=True)
+        names = {tensor.name for tensor, invariant in states if not invariant}
+        return names | {tensor.name for tensor in body.inputs[: lead // 2]}
 
 
 class Trip(msgspec.Struct, frozen=True):
@@ -112,38 +119,45 @@ def group_trips(ctx: Context, walk: Walk, plan: Plan, scope: Scope, trips: Dim) 
         ShapeError: a shape contradicts an operator in some trip.
         ControlFlowError: a branch or trip count inside cannot be settled.
     """
-    if isinstance(trips, int) and trips == 1:
-        return _followed(ctx, walk, plan, scope, trips)
-    mark = ctx.mark()
     states = list(map(_any_trip, plan.states, plan.invariant))
     knowns = (*plan.lead, *states, *plan.slices)
-    follow = isinstance(trips, int) and 1 < trips * _size(plan.graph) <= MAX_UNROLLED
+    if isinstance(trips, int) and trips == 0:
+        return [_never(ctx, walk, plan, scope, knowns)]
+    few = isinstance(trips, int) and trips * _size(plan.graph) <= MAX_UNROLLED
+    mark = ctx.mark()
     try:
         unit = run_trip(ctx, walk, plan, scope, knowns)
     except (ShapeError, ControlFlowError):
+        if not few:
+            raise
         ctx.rollback(mark)
-        if isinstance(trips, int) and trips == 0:
-            unit = run_trip(ctx, walk, plan, scope, knowns, tolerant=True)
-            return [_group(unit, 0)]
-        if isinstance(trips, int) and follow:
-            return _followed(ctx, walk, plan, scope, trips)
-        raise
-    if isinstance(trips, int) and trips == 0:
-        return [_group(unit, 0)]
-    steady = all(map(_alike, states, plan.state_exits(unit.exits)))
-    if isinstance(trips, int) and follow:
-        if steady and not _clearer(ctx, walk, plan, scope, _unclear(ctx, mark, unit.body)):
+        return _followed(ctx, walk, plan, scope, hint(trips))
+    steady = trips == 1 or all(map(_alike, states, plan.state_exits(unit.exits)))
+    if steady:
+        unclear = _unclear(ctx, mark, unit.body)
+        if not (few and unclear and _clearer(ctx, walk, plan, scope, unclear)):
             return [_group(unit, trips)]
-        ctx.rollback(mark)
-        return _followed(ctx, walk, plan, scope, trips)
+    ctx.rollback(mark)
+    if few:
+        return _followed(ctx, walk, plan, scope, hint(trips))
+    # Too many trips to follow: what changes on the way is unknown, and stays uncounted.
     while not steady:
-        # Too many trips to follow: what changes on the way is unknown, and stays uncounted.
-        ctx.rollback(mark)
         exits = plan.state_exits(unit.exits)
-        states = [a if _alike(a, b) else _shapeless(a) for a, b in zip(states, exits, strict=False)]
+        ctx.rollback(mark)
+        states = [a if _alike(a, b) else _shapeless(a) for a, b in zip(states, exits, strict=True)]
         unit = run_trip(ctx, walk, plan, scope, (*plan.lead, *states, *plan.slices))
         steady = all(map(_alike, states, plan.state_exits(unit.exits)))
     return [_group(unit, trips)]
+
+
+def _never(ctx: Context, walk: Walk, plan: Plan, scope: Scope, knowns: Sequence[Known]) -> Group:
+    """A body that does not run, for the weights in it."""
+    mark = ctx.mark()
+    try:
+        return _group(run_trip(ctx, walk, plan, scope, knowns), 0)
+    except (ShapeError, ControlFlowError):
+        ctx.rollback(mark)
+        return _group(run_trip(ctx, walk, plan, scope, knowns, tolerant=True), 0)
 
 
 def group_frames(
@@ -154,7 +168,7 @@ def group_frames(
     states = list(plan.states)
     last: Frame | None = None
     for frame in frames:
-        if groups and frame == last:
+        if groups and (frame is last or frame == last):
             groups[-1] = msgspec.structs.replace(groups[-1], count=groups[-1].count + 1)
             continue
         entries = map(_any_trip, states, plan.invariant)
@@ -184,7 +198,7 @@ def _followed(ctx: Context, walk: Walk, plan: Plan, scope: Scope, trips: int) ->
         )
         groups[-1] = Group(merged, kept.count + 1, exits, kept.scope)
         ctx.rollback(mark)
-    return groups
+    return [msgspec.structs.replace(g, body=forget(g.body, plan.changing(g.body))) for g in groups]
 
 
 def _numbered(plan: Plan, number: int, states: Sequence[Known]) -> tuple[Known, ...]:
@@ -197,8 +211,6 @@ def _numbered(plan: Plan, number: int, states: Sequence[Known]) -> tuple[Known, 
 
 def _clearer(ctx: Context, walk: Walk, plan: Plan, scope: Scope, unclear: int) -> bool:
     """Whether less stays open in the first trip, its values known, than in any trip."""
-    if not unclear:
-        return False
     mark = ctx.mark()
     unit = run_trip(ctx, walk, plan, scope, _numbered(plan, 0, plan.states))
     left = _unclear(ctx, mark, unit.body)

@@ -52,7 +52,8 @@ def lower_scan(
     read = ctx.read(node, scope)
     inputs = [bound for bound in read[skipped:] if bound is not None]
     width = len(inputs) - scanned
-    if width < 0 or len(graph.inputs) != len(inputs) or len(graph.outputs) < width:
+    outputs = len(graph.outputs)
+    if width < 0 or len(graph.inputs) != len(inputs) or not width <= outputs >= len(node.outputs):
         raise ModelError(f"{describe(node)} does not fit its body")
     states, sequences = inputs[:width], inputs[width:]
     axes = _axes(node, "scan_input_axes", scanned, 1 if batched else 0)

@@ -11,8 +11,8 @@ from rnncost.frontends.onnx.names import Names
 from rnncost.frontends.onnx.proto import NodeProto, TensorProto
 from rnncost.graph.ir import Slab
 
-_DECODED_FLOATS = 64
-"""Stored floats and bytes are read up to this many elements: scales and bounds, not weights."""
+_DECODED_FLOATS = 1024
+"""Stored floats and bytes are read up to this many elements: scales, bounds, initial states."""
 
 _INDEX_DTYPES = frozenset(("int64", "int32", "bool"))
 

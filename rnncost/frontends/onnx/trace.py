@@ -43,8 +43,16 @@ class _Open:
         self.done: list[Frame] = []
         self.events: dict[tuple[int, ...], Event] = {}
 
+    def close(self) -> None:
+        """End an execution; one like the last shares its record."""
+        if self.events:
+            frame = Frame(self.events)
+            self.done.append(self.done[-1] if self.done and self.done[-1] == frame else frame)
+            self.events = {}
+
     def frames(self) -> tuple[Frame, ...]:
-        return (*self.done, Frame(self.events)) if self.events else tuple(self.done)
+        self.close()
+        return tuple(self.done)
 
 
 def trace(model: str | Path | bytes, proto: ModelProto, binding: Binding) -> Frame:
@@ -75,8 +83,7 @@ def trace(model: str | Path | bytes, proto: ModelProto, binding: Binding) -> Fra
         frames = {attr: graphs.pop(inner, _Open()).frames() for attr, inner in node.inside}
         place = graphs.setdefault(node.graph, _Open())
         if node.position in place.events:
-            place.done.append(Frame(place.events))
-            place.events = {}
+            place.close()
         place.events[node.position] = Event(
             inputs=event.inputs, outputs=event.outputs, frames=frames
         )
@@ -140,6 +147,10 @@ class _Namer:
             name = copy.name
             self.table[name] = _Node(graph, position, ())
             inside = self._subgraphs(copy, node)
+            if inside:
+                # ONNX Runtime 1.32 crashes where it profiles a Loop with an omitted output.
+                for index, output in enumerate(copy.output):
+                    copy.output[index] = output or f"{name}:{index}"
             self.table[name] = _Node(graph, position, inside)
             copy = next(rest, None)
         return graph

@@ -255,7 +255,12 @@ def follow(ctx: Context, walk: Walk, plan: Plan, scope: Scope, limit: Dim | None
         if not verdict[0]:
             return number + 1
         if states == before and trip not in names:
-            raise ControlFlowError(f"{describe(plan.node)} never ends: nothing that it tests changes")
+            # Nothing that the condition tests changes any more, so only the limit ends it.
+            if limit is None:
+                raise ControlFlowError(
+                    f"{describe(plan.node)} never ends: its condition stays true"
+                )
+            return limit if isinstance(limit, int) else None
     raise ControlFlowError(
         f"{describe(plan.node)} runs more than {number:,} trips before its condition turns "
         "false, which is more than can be followed: give --trace"

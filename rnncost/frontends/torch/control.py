@@ -71,6 +71,8 @@ class Interpreter:
         if node.op != "call_function":
             raise ModuleError(f"the program holds {node.op}, which exports do not have")
         if not isinstance(node.target, torch._ops.HigherOrderOperator):
+            if not _is_operator(node.target):
+                raise ModuleError(f"the program calls {node.target}, which is no operator")
             return node.target(*args, **kwargs)
         name = node.target.name()
         known: dict[str, Callable[..., Any]] = {
@@ -195,6 +197,14 @@ class Interpreter:
         value: Tensor = self.recorder.new(dtype_name(dtype), tuple(shape))
         self.recorder.write(tensor, value, Site(self.root, "scan"))
         return tensor
+
+
+def _is_operator(target: Any) -> bool:
+    """Whether a function only computes: a file can name any function within torch."""
+    if isinstance(target, torch._ops.OpOverload):
+        return True
+    home, name = getattr(target, "__module__", None), getattr(target, "__name__", "")
+    return home in ("_operator", "math") or (home == "torch" and name.startswith("sym_"))
 
 
 def _empty(shape: Sequence[int], dtype: Any) -> Any:

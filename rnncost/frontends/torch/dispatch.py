@@ -27,6 +27,9 @@ _SMALL = 4096
 """Inputs up to this many elements in all are computed with at once."""
 
 _READS = frozenset(("item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"))
+_TAKEN_APART = frozenset(("repeat_interleave",))
+"""Operators whose parts need the values of known integers, which the whole would lose."""
+
 _SILENT = frozenset(
     (
         "_assert_async",
@@ -92,7 +95,8 @@ class Tracer:
         schema = signature(func)
         if schema.name in _SILENT:
             return func(*args, **kwargs)
-        if schema.composite and schema.name not in RULES and schema.name not in _READS:
+        whole = schema.name in RULES or schema.name in _READS
+        if schema.composite and (not whole or schema.name in _TAKEN_APART):
             with self.mode:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:

@@ -1,22 +1,15 @@
-"""``package.module:factory``, and files that are refused. Torch is not imported here."""
+"""``package.module:factory``: importing it and calling it. Torch is not imported here."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from rnncost.errors import ModelFileError, ModuleError, RnncostError, nearest
-
-_ADVICE = (
-    "export the model to .onnx, save torch.export.export(...) as .pt2, or name a function "
-    "that builds it, as in package.module:factory"
-)
+from rnncost.errors import ModuleError, nearest
 
 
 def describe(error: BaseException) -> str:
@@ -93,56 +86,3 @@ def _is_module(value: Any) -> bool:
 def _article(value: Any) -> str:
     name = type(value).__name__
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
-
-
-def check_program(path: Path) -> None:
-    """Make sure that a file is a .pt2 export, which is read without running code.
-
-    Raises:
-        ModelFileError: the file is missing, unreadable, or no archive at all.
-        ModuleError: it is a pickle or a TorchScript archive.
-    """
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(4)
-    except IsADirectoryError:
-        raise ModelFileError(f"{path} is a folder, not a model file") from None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ModelFileError(f"{path} cannot be read: {reason}") from error
-    if head[:1] == b"\x80":
-        raise _pickle(path)
-    if head != b"PK\x03\x04":
-        raise ModelFileError(f"{path} is not a PyTorch export: it is no zip archive")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ModelFileError(f"{path} is damaged: {describe(error)}") from error
-    leaves = {name.rsplit("/", 1)[-1] for name in names}
-    if "archive_format" in leaves or "serialized_exported_program.json" in leaves:
-        return
-    if "constants.pkl" in leaves:
-        raise ModuleError(
-            f"{path} is a TorchScript archive, which holds compiled code instead of a graph: "
-            f"{_ADVICE}"
-        )
-    if "data.pkl" in leaves:
-        raise _pickle(path)
-    raise ModelFileError(f"{path} is a zip archive, but not one that torch.export.save wrote")
-
-
-def refuse_pickle(path: str) -> RnncostError:
-    """Why a .pt or .pth file is not loaded, as an error to raise."""
-    try:
-        check_program(Path(path))
-    except RnncostError as error:
-        return error
-    return ModuleError(f"{path} holds an exported program: give it the suffix .pt2")
-
-
-def _pickle(path: Path) -> ModuleError:
-    return ModuleError(
-        f"{path} is a pickle from torch.save, and loading it would run whatever code it "
-        f"holds: {_ADVICE}"
-    )

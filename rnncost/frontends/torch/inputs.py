@@ -219,16 +219,21 @@ def feed(given: Arguments, *, real: bool, integers: Collection[str], device: Any
 
     Without ``real`` floating-point inputs are shapes on the meta device; with it, they hold
     the caller's elements or, where there are none, random ones. Inputs named in
-    ``integers`` are indices, all zero.
+    ``integers`` are indices, all zero. A tensor given twice is fed once.
     """
     feeds: list[Feed] = []
+    same: dict[int, Any] = {}
 
     def make(label: str, value: Any) -> Any:
         if not isinstance(value, (torch.Tensor, Blank)):
             return value
+        if id(value) in same:
+            return same[id(value)]
         index = label in integers
         tensor = _elements(value, index, device) if real else _shape(value, index)
         feeds.append(Feed(label, tensor))
+        if isinstance(value, torch.Tensor):
+            same[id(value)] = tensor
         return tensor
 
     ready = given.mapped(make)

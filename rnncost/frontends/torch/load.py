@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnncost.errors import BindingError, ModelFileError, ModuleError, RuntimeUnavailableError
-from rnncost.frontends.torch.factory import build, check_program, describe
+from rnncost.frontends.torch.archive import check_program, plain_weights_only
+from rnncost.frontends.torch.factory import build, describe
 from rnncost.graph.dim import Dim
 from rnncost.graph.ir import Graph
 from rnncost.graph.source import Request, Source
@@ -106,7 +107,8 @@ def _read_program(path: str) -> Any:
     import torch
 
     try:
-        return torch.export.load(path)
+        with plain_weights_only():
+            return torch.export.load(path)
     except Exception as error:
         raise ModelFileError(
             f"{path} cannot be read as a PyTorch export: {describe(error)}"

@@ -30,11 +30,12 @@ from rnncost.frontends.onnx.infer.base import (
     find,
 )
 from rnncost.frontends.onnx.infer.bounds import UnknownElementError, shape_text, within_limits
-from rnncost.graph.dim import Expr, hint
+from rnncost.graph.dim import Expr, Shape, hint
 
 __all__ = ["Call", "Element", "InferenceError", "Known", "View", "infer"]
 
 _EXTENT_LIMIT = 1 << 63
+_RANK_LIMIT = 256
 _FREE_ELEMENTS = 256
 """The most elements of a tensor that holds free dimensions; shapes have far fewer."""
 
@@ -47,6 +48,9 @@ def infer(call: Call) -> tuple[Known, ...]:
     Raises:
         InferenceError: the inputs or attributes contradict the operator's definition.
     """
+    for source in call.inputs:
+        if source is not None and source.shape is not None:
+            _check_rank(source.shape)
     try:
         outputs = _rule(call.op_type)(call)
     except UnknownElementError:
@@ -85,6 +89,7 @@ def _rule(op_type: str) -> InferRule:
 def _checked(output: Known) -> Known:
     """The output, unless its shape is none or its expressions grew beyond use."""
     if output.shape is not None:
+        _check_rank(output.shape)
         for dim in output.shape:
             if not 0 <= hint(dim) < _EXTENT_LIMIT:
                 raise InferenceError(f"the output would be {shape_text(output.shape)}")
@@ -95,6 +100,11 @@ def _checked(output: Known) -> Known:
         if len(output.value) > _FREE_ELEMENTS or not all(within_limits(e) for e in free):
             return Known(dtype=output.dtype, shape=output.shape)
     return output
+
+
+def _check_rank(shape: Shape) -> None:
+    if len(shape) > _RANK_LIMIT:
+        raise InferenceError(f"a tensor has {len(shape)} dimensions, more than {_RANK_LIMIT}")
 
 
 def _text(source: Known | None) -> str:

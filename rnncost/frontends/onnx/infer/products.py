@@ -86,8 +86,8 @@ def fused_matmul(call: Call) -> tuple[Known, ...]:
 def _turned(shape: Shape, batch: int, swap: int) -> Shape:
     """The operand as the product sees it.
 
-    ``batch`` takes [a, b..., c, d] as [b..., a, c... ] the way ONNX Runtime's contrib
-    operator FusedMatMul does: the first dimension moves next to the last.
+    ``batch`` moves the first dimension to the last but one, ``swap`` then exchanges the
+    last two (attributes transBatchA and transA of ONNX Runtime's FusedMatMul).
     """
     if len(shape) < 2:
         return shape
@@ -160,7 +160,7 @@ def einsum(call: Call) -> tuple[Known, ...]:
     for term, shape in zip(terms, shapes, strict=True):
         spread = _bind(term, shape, extents, spread)
     if not arrow:
-        letters = sorted({c for c in left if c.isalpha() and left.count(c) == 1})
+        letters = sorted(letter for letter in extents if left.count(letter) == 1)
         right = ("..." if "..." in left else "") + "".join(letters)
     return (known(sources[0].dtype, _output(right, extents, spread)),)
 

@@ -60,6 +60,10 @@ def _layer(call: Call, x: Known, gates: int, w: Shape | None, r: Shape | None) -
     else:
         steps, batch = x.shape[:2]
         sequence, state = (steps, directions, batch, hidden), (directions, batch, hidden)
+    _check_shape(call.input(4), "sequence_lens", (batch,))
+    _check_shape(call.input(5), "initial_h", state)
+    if gates == 4:
+        _check_shape(call.input(6), "initial_c", state)
     return (known(x.dtype, sequence),) + (known(x.dtype, state),) * (outputs - 1)
 
 
@@ -94,9 +98,13 @@ def _check(
 
 
 def _check_bias(bias: Known | None, directions: int, gates: int, hidden: Dim) -> None:
-    if bias is None or bias.shape is None:
+    _check_shape(bias, "the bias B", (directions, 2 * gates * hidden))
+
+
+def _check_shape(source: Known | None, name: str, due: Shape) -> None:
+    if source is None or source.shape is None:
         return
-    expect_rank(bias.shape, 2, "the bias B")
-    what = f"the bias B {shape_text(bias.shape)} and [{directions}, {2 * gates * hidden}]"
-    same(bias.shape[0], directions, what)
-    same(bias.shape[1], 2 * gates * hidden, what)
+    expect_rank(source.shape, len(due), name)
+    what = f"{name} {shape_text(source.shape)} and {shape_text(due)}"
+    for extent, want in zip(source.shape, due, strict=True):
+        same(extent, want, what)

@@ -22,12 +22,12 @@ from rnncost.frontends.onnx.infer.operands import (
 from rnncost.graph.dim import Shape
 
 
+def _whole_mean(row: flat.Elements) -> Element:
+    return fold.divide_integers(combine(fold.add, row), len(row))
+
+
 def _mean(row: flat.Elements) -> Element:
-    total = combine(fold.add, row)
-    exact = isinstance(total, float)
-    return (fold.divide_floats if exact else fold.divide_integers)(
-        total, float(len(row)) if exact else len(row)
-    )
+    return fold.divide_floats(combine(fold.add, row), float(len(row)))
 
 
 _ZERO: Element = 0
@@ -69,6 +69,8 @@ def reduce(call: Call) -> tuple[Known, ...]:
     gone = axes_of(axes, rank) if axes else tuple(range(rank))
     shape = _reduced(x.shape, gone, keep)
     fn = _FOLDS.get(call.op_type)
+    if fn is _mean and fold.is_integer(dtype):
+        fn = _whole_mean
     if fn is None or x.value is None:
         return (known(dtype, shape),)
     return (known(dtype, shape, fold.fold_rows(fn, dtype, flat.rows(x.value, x.shape, gone))),)

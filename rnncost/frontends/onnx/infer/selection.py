@@ -109,12 +109,11 @@ def one_hot(call: Call) -> tuple[Known, ...]:
         return unknown(values.dtype)
     axis = axis_of(int_attr(call, "axis", -1), len(indices.shape) + 1)
     shape = (*indices.shape[:axis], size, *indices.shape[axis:])
-    places = None if indices.value is None else indices.value
-    if places is None or values.value is None or flat.count(shape) is None or not shape:
+    if indices.value is None or values.value is None or flat.count(shape) is None or not shape:
         return (known(values.dtype, shape),)
     off, on = values.value
     hot: list[Element] = []
-    for place in places:
+    for place in indices.value:
         at = fold.sample(place)
         hot.extend(
             [on if at in (index, index - hint(size)) else off for index in range(hint(size))]

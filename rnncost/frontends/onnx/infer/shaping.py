@@ -23,7 +23,7 @@ from rnncost.frontends.onnx.infer.operands import (
     operand,
     unknown,
 )
-from rnncost.graph.dim import Dim, Expr, Shape, hint
+from rnncost.graph.dim import Dim, Shape, hint
 
 
 @infers("Shape")
@@ -151,7 +151,7 @@ def unsqueeze(call: Call) -> tuple[Known, ...]:
     if axes is None:
         raise InferenceError("axes are required and missing")
     rank = len(x.shape) + len(axes)
-    new = axes_of(axes, rank)
+    new = set(axes_of(axes, rank))
     dims = iter(x.shape)
     return (_moved(x, tuple([1 if axis in new else next(dims) for axis in range(rank)])),)
 
@@ -235,15 +235,14 @@ def range_(call: Call) -> tuple[Known, ...]:
     try:
         first, last, step = fold.whole(start), fold.whole(limit), fold.whole(delta)
     except UnknownElementError:
-        if any(isinstance(end, (str, Expr)) for end in (start, limit, delta)):
+        plain = [end for end in (start, limit, delta) if isinstance(end, (int, float))]
+        if len(plain) < 3:
             return unknown(dtype)
         # The number is certain; the elements depend on how a runtime adds them up.
-        length = math.ceil((float(limit) - float(start)) / float(delta))  # type: ignore[arg-type]
+        length = math.ceil((plain[1] - plain[0]) / plain[2])
         return (known(dtype, (max(length, 0),)),)
     number = larger(-((first - last) // step), 0)
     if not isinstance(first, int) or not isinstance(step, int) or flat.count((number,)) is None:
         return (known(dtype, (number,)),)
-    numbers = tuple([first + step * index for index in range(hint(number))])
-    return (
-        known(dtype, (number,), fold.fold_rows(lambda row: row[0], dtype, [(n,) for n in numbers])),
-    )
+    rows: list[flat.Elements] = [(first + step * index,) for index in range(hint(number))]
+    return (known(dtype, (number,), fold.fold_rows(lambda row: row[0], dtype, rows)),)
