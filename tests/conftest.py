@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+collect_ignore_glob = [] if find_spec("torch") else ["test_torch_*.py"]
 
 _DEFAULT = Path(__file__).parent.parent / ".real_models"
 REAL_MODELS = Path(os.environ.get("RNNCOST_REAL_MODELS", _DEFAULT))

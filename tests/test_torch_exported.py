@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
+import shutil
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch_models import (  # noqa: E402
+import torch
+from torch import nn
+from torch_models import (
     Attention,
     CellLoop,
     LinearLstm,
@@ -21,10 +24,16 @@ from torch_models import (  # noqa: E402
     report,
 )
 
-from rnncost.analysis import analyze  # noqa: E402
-from rnncost.errors import BindingError, ControlFlowError  # noqa: E402
-from rnncost.frontends.torch import load_exported  # noqa: E402
-from rnncost.graph.source import InputValue, Request  # noqa: E402
+from rnncost.analysis import analyze
+from rnncost.errors import (
+    BindingError,
+    ControlFlowError,
+    ModelFileError,
+    ModuleError,
+    RnncostError,
+)
+from rnncost.frontends.torch import load_exported
+from rnncost.graph.source import InputValue, Request
 
 pytestmark = pytest.mark.torch
 
@@ -198,3 +207,124 @@ def test_a_while_loop_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch
         ControlFlowError, match="the while loop in Repeated runs more than 50 trips"
     ):
         load_exported(program, Request(values={"n": InputValue((1,), (10**9,))}))
+
+
+# -- files that would run code --------------------------------------------------------------
+
+
+def rewritten(source: Path, target: Path, change: Any) -> Path:
+    """A copy of an archive with each entry's bytes changed, or left out where None."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            content = change(name, old.read(name))
+            if content is not None:
+                new.writestr(name, content)
+    return target
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "net.pt2"
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = export(nn.Linear(IN, H), torch.zeros(3, IN), dynamic_shapes={"input": {0: batch}})
+    torch.export.save(program, path)
+    return path
+
+
+def test_a_rewritten_file_is_still_read(saved: Path, tmp_path: Path) -> None:
+    copy = rewritten(saved, tmp_path / "copy.pt2", lambda _, content: content)
+    assert analyze(copy, symbolic=False).totals.macs == 3 * IN * H
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "__import__('os').system('touch sprung')",
+        "lambdify('x', 'y')",
+        "Symbol('s0').__class__",
+        "(lambda: 1)()",
+        "[1 for _ in (1,)]",
+        "Symbol('a b')",
+    ],
+)
+def test_sizes_that_are_code_are_refused(
+    saved: Path, tmp_path: Path, expression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def change(name: str, content: bytes) -> bytes:
+        if not name.endswith("models/model.json"):
+            return content
+        graph = json.loads(content)
+        waiting = [graph]
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, dict):
+                if "expr_str" in item:
+                    item["expr_str"] = expression
+                waiting.extend(item.values())
+            elif isinstance(item, list):
+                waiting.extend(item)
+        return json.dumps(graph).encode()
+
+    path = rewritten(saved, tmp_path / "trap.pt2", change)
+    with pytest.raises(ModuleError, match="a size that is more than arithmetic"):
+        analyze(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_pickles_inside_are_read_without_running_code(saved: Path, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    def change(name: str, content: bytes) -> bytes:
+        if "sample_inputs" not in name:
+            return content
+        stream = io.BytesIO()
+        torch.save([Trap()], stream)
+        return stream.getvalue()
+
+    path = rewritten(saved, tmp_path / "trap.pt2", change)
+    with pytest.raises(ModelFileError, match="cannot be read as a PyTorch export"):
+        analyze(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_pickled_objects_inside_are_refused(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trap.pt2"
+    shutil.copy(saved, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("net/data/constants/opaque_obj_0", b"\x80\x02.")
+    with pytest.raises(ModuleError, match="holds a pickled object"):
+        analyze(path)
+
+
+def test_functions_that_are_no_operators_are_not_called(saved: Path, tmp_path: Path) -> None:
+    def change(name: str, content: bytes) -> bytes:
+        return content.replace(b"torch.ops.aten.linear.default", b"torch.os.getcwd")
+
+    path = rewritten(saved, tmp_path / "trap.pt2", change)
+    with pytest.raises(RnncostError) as raised:
+        analyze(path)
+    assert "\n" not in str(raised.value)
+
+
+def failure(path: Path) -> str:
+    """What is said about a file; any other exception than ours is a failed test."""
+    try:
+        analyze(path)
+    except RnncostError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("part", ["models/model.json", "weights_config.json", "weight_0"])
+def test_damaged_parts_are_one_sentence(saved: Path, tmp_path: Path, part: str) -> None:
+    for number, damage in enumerate((None, b"", b"{", b"[" * 100_000, b"\x00\xff" * 40)):
+        path = rewritten(
+            saved,
+            tmp_path / f"damaged{number}.pt2",
+            lambda name, content, damage=damage: damage if name.endswith(part) else content,
+        )
+        assert "\n" not in failure(path)

@@ -8,25 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch_models import Tied, graph, ops, report, source
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch_models import Tied, graph, ops, report, source  # noqa: E402
-
-from rnncost.analysis import analyze  # noqa: E402
-from rnncost.errors import (  # noqa: E402
+from rnncost.analysis import analyze
+from rnncost.errors import (
     BindingError,
     ModelFileError,
     ModuleError,
     RnncostError,
 )
-from rnncost.frontends.torch import (  # noqa: E402
+from rnncost.frontends.torch import (
     load_exported,
     load_factory,
     load_module,
     refuse_pickle,
 )
-from rnncost.graph.source import InputValue, Request  # noqa: E402
+from rnncost.graph.source import InputValue, Request
 
 pytestmark = pytest.mark.torch
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-import torch.nn.functional as F  # noqa: E402, N812
-from torch import nn  # noqa: E402
-from torch_models import (  # noqa: E402
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch_models import (
     Tied,
     graph,
     measured_macs,
@@ -168,7 +167,7 @@ def test_transformer_layer_is_counted_as_it_is_written(training: bool) -> None:
 def test_scaled_dot_product_attention() -> None:
     class Causal(nn.Module):
         def forward(self, q: Any, k: Any, v: Any) -> Any:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return scaled_dot_product_attention(q, k, v, is_causal=True)
 
     q, k, v = signal(2, 4, 7, 8), signal(2, 4, 9, 8), signal(2, 4, 9, 6)
     (op,) = ops(graph(Causal(), q, k, v), "Attention")

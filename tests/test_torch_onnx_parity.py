@@ -6,15 +6,14 @@ import io
 import warnings
 from typing import Any
 
+import onnx
 import pytest
+import torch
+from torch import nn
+from torch_models import CellLoop, LinearLstm, metrics, report
 
-torch = pytest.importorskip("torch")
-import onnx  # noqa: E402
-from torch import nn  # noqa: E402
-from torch_models import CellLoop, LinearLstm, metrics, report  # noqa: E402
-
-from rnncost.analysis import analyze  # noqa: E402
-from rnncost.report.model import Report  # noqa: E402
+from rnncost.analysis import analyze
+from rnncost.report.model import Report
 
 pytestmark = pytest.mark.torch
 

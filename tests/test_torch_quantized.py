@@ -6,10 +6,9 @@ import warnings
 from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch_models import (  # noqa: E402
+import torch
+from torch import nn
+from torch_models import (
     CellLoop,
     Packed,
     graph,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch_models import (  # noqa: E402
+import torch
+from torch import nn
+from torch_models import (
     Packed,
     graph,
     measured_macs,

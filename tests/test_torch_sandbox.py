@@ -7,12 +7,11 @@ import sys
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch_models import Halting, Packed, Tied, report
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch_models import Halting, Packed, Tied, report  # noqa: E402
-
-from rnncost.errors import ModuleError  # noqa: E402
+from rnncost.errors import ModuleError
 
 pytestmark = pytest.mark.torch
 

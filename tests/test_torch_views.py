@@ -6,17 +6,16 @@ import math
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch_models import graph, parameters, report
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch_models import graph, parameters, report  # noqa: E402
-
-from rnncost.frontends.torch.call import Call  # noqa: E402
-from rnncost.frontends.torch.recorder import Site  # noqa: E402
-from rnncost.frontends.torch.shapes import SHAPES  # noqa: E402
-from rnncost.frontends.torch.slabs import Root, slab_of  # noqa: E402
+from rnncost.frontends.torch.call import Call
+from rnncost.frontends.torch.recorder import Site
+from rnncost.frontends.torch.shapes import SHAPES
+from rnncost.frontends.torch.slabs import Root, slab_of
 
 pytestmark = pytest.mark.torch
 

@@ -58,21 +58,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return names | {tensor.name for tensor in body.inputs[: lead // 2]}
 
 
-class Trip(msgspec.Struct, frozen=True):
-    """One trip through a body: its operators, and its inputs and outputs as values."""
-
-    body: Graph
-    exits: tuple[Bound, ...]
-    scope: Scope
-
-
 class Group(msgspec.Struct, frozen=True):
-    """A run of equal trips, with what is known of the body's outputs after the last."""
+    """A run of equal trips through a body.
+
+    ``exits`` are the body's outputs, with what is known of them after the last trip;
+    ``scope`` has the names inside.
+    """
 
     body: Graph
     count: Dim
     exits: tuple[Bound, ...]
     scope: Scope
+
+    def times(self, count: Dim) -> Group:
+        return msgspec.structs.replace(self, count=count)
 
 
 def passes_through(graph: GraphProto, entry: str, leave: str) -> bool:
@@ -95,21 +94,21 @@ def run_trip(
     frame: Frame | None = None,
     *,
     tolerant: bool = False,
-) -> Trip:
+) -> Group:
     """Lower the body once, with the given knowledge of its inputs."""
     inner = scope.inner(plan.graph, plan.name, frame, tolerant=tolerant)
     entries = []
-    for info, known in zip(plan.graph.inputs, knowns, strict=False):
+    for info, known in zip(plan.graph.inputs, knowns, strict=True):
         bound = inner.bound[info.name] = ctx.bind(scope.prefix + info.name, known)
         entries.append(bound.tensor)
-    for info, source in zip(plan.graph.inputs[len(plan.lead) :], plan.sources, strict=False):
+    for info, source in zip(plan.graph.inputs[len(plan.lead) :], plan.sources, strict=True):
         inner.origins[info.name] = (scope, source)
     ops = walk(ctx, plan.graph.nodes, inner)
     names = [info.name for info in plan.graph.outputs]
     exits = ctx.outputs(inner, names, f"the body of {plan.name!r}")
     leaving = tuple([bound.tensor for bound in exits])
     body = Graph(inputs=tuple(entries), outputs=leaving, ops=tuple(ops))
-    return Trip(body, tuple(exits), inner)
+    return Group(body, 1, tuple(exits), inner)
 
 
 def group_trips(ctx: Context, walk: Walk, plan: Plan, scope: Scope, trips: Dim) -> list[Group]:
@@ -136,7 +135,7 @@ def group_trips(ctx: Context, walk: Walk, plan: Plan, scope: Scope, trips: Dim) 
     if steady:
         unclear = _unclear(ctx, mark, unit.body)
         if not (few and unclear and _clearer(ctx, walk, plan, scope, unclear)):
-            return [_group(unit, trips)]
+            return [unit.times(trips)]
     ctx.rollback(mark)
     if few:
         return _followed(ctx, walk, plan, scope, hint(trips))
@@ -147,17 +146,17 @@ def group_trips(ctx: Context, walk: Walk, plan: Plan, scope: Scope, trips: Dim) 
         states = [a if _alike(a, b) else _shapeless(a) for a, b in zip(states, exits, strict=True)]
         unit = run_trip(ctx, walk, plan, scope, (*plan.lead, *states, *plan.slices))
         steady = all(map(_alike, states, plan.state_exits(unit.exits)))
-    return [_group(unit, trips)]
+    return [unit.times(trips)]
 
 
 def _never(ctx: Context, walk: Walk, plan: Plan, scope: Scope, knowns: Sequence[Known]) -> Group:
     """A body that does not run, for the weights in it."""
     mark = ctx.mark()
     try:
-        return _group(run_trip(ctx, walk, plan, scope, knowns), 0)
+        return run_trip(ctx, walk, plan, scope, knowns).times(0)
     except (ShapeError, ControlFlowError):
         ctx.rollback(mark)
-        return _group(run_trip(ctx, walk, plan, scope, knowns, tolerant=True), 0)
+        return run_trip(ctx, walk, plan, scope, knowns, tolerant=True).times(0)
 
 
 def group_frames(
@@ -169,11 +168,11 @@ def group_frames(
     last: Frame | None = None
     for frame in frames:
         if groups and (frame is last or frame == last):
-            groups[-1] = msgspec.structs.replace(groups[-1], count=groups[-1].count + 1)
+            groups[-1] = groups[-1].times(groups[-1].count + 1)
             continue
         entries = map(_any_trip, states, plan.invariant)
         unit = run_trip(ctx, walk, plan, scope, (*plan.lead, *entries, *plan.slices), frame)
-        groups.append(_group(unit, 1))
+        groups.append(unit)
         states = plan.state_exits(unit.exits)
         last = frame
     return groups
@@ -189,12 +188,12 @@ def _followed(ctx: Context, walk: Walk, plan: Plan, scope: Scope, trips: int) ->
         states = plan.state_exits(unit.exits)
         merged = merge(groups[-1].body, unit.body) if groups else None
         if merged is None:
-            groups.append(_group(unit, 1))
+            groups.append(unit)
             continue
         # The names of the first trip stand for the later ones.
         kept = groups[-1]
         exits = tuple(
-            [Bound(new.known, old.tensor) for old, new in zip(kept.exits, unit.exits, strict=False)]
+            [Bound(new.known, old.tensor) for old, new in zip(kept.exits, unit.exits, strict=True)]
         )
         groups[-1] = Group(merged, kept.count + 1, exits, kept.scope)
         ctx.rollback(mark)
@@ -232,10 +231,6 @@ def _blanks(body: Graph) -> int:
         for op in body.ops
         if op.executions != 0
     )
-
-
-def _group(unit: Trip, count: Dim) -> Group:
-    return Group(unit.body, count, unit.exits, unit.scope)
 
 
 def _any_trip(state: Known, invariant: bool) -> Known:

@@ -51,16 +51,16 @@ def lower_scan(
         return lower_idle(ctx, walk, node, graph, scope, ops, skipped)
     read = ctx.read(node, scope)
     inputs = [bound for bound in read[skipped:] if bound is not None]
-    width = len(inputs) - scanned
-    outputs = len(graph.outputs)
-    if width < 0 or len(graph.inputs) != len(inputs) or not width <= outputs >= len(node.outputs):
+    width, outputs = len(inputs) - scanned, len(graph.outputs)
+    complete = len(inputs) == len(graph.inputs) == len(read) - skipped
+    if not complete or width < 0 or not width <= outputs >= len(node.outputs):
         raise ModelError(f"{describe(node)} does not fit its body")
     states, sequences = inputs[:width], inputs[width:]
     axes = _axes(node, "scan_input_axes", scanned, 1 if batched else 0)
     name = ctx.op_name(node, index, scope)
     extent = _extent(node, sequences, axes)
     first = [bound.known for bound in states]
-    slices = [_step(bound.known, axis) for bound, axis in zip(sequences, axes, strict=False)]
+    slices = [_step(bound.known, axis) for bound, axis in zip(sequences, axes, strict=True)]
     if batched:
         extent = _batched(ctx, node, read[0], sequences, extent.trips)
         first = [_step(known, 0) for known in first]
@@ -105,7 +105,7 @@ def _axes(node: NodeProto, name: str, count: int, default: int) -> tuple[int, ..
 def _extent(node: NodeProto, sequences: Sequence[Bound], axes: Sequence[int]) -> _Extent:
     """The number of steps, which all scanned inputs must share."""
     extents: list[Dim] = []
-    for bound, axis in zip(sequences, axes, strict=False):
+    for bound, axis in zip(sequences, axes, strict=True):
         shape = bound.known.shape
         if shape is None:
             raise ShapeError(

@@ -81,33 +81,36 @@ def lower_sequence_map(
     graph = node.attrs.get("body")
     if not isinstance(graph, GraphProto):
         raise ModelError(f"{describe(node)} has no body")
-    if len(graph.inputs) != len(node.inputs) or len(graph.outputs) < len(node.outputs):
+    if len(graph.inputs) != len(node.inputs) or len(graph.outputs) != len(node.outputs):
         raise ModelError(f"{describe(node)} does not fit its body")
     if scope.tolerant:
         return lower_idle(ctx, walk, node, graph, scope, ops, 0)
     name = ctx.op_name(node, index, scope)
     inputs = [bound for bound in ctx.read(node, scope) if bound is not None]
+    if len(inputs) < len(graph.inputs):
+        raise ModelError(f"{describe(node)} leaves out an input of its body")
     lengths = {
         None if bound.known.items is None else len(bound.known.items)
         for bound in inputs
         if bound.known.is_sequence
     }
+    if len(lengths) > 1 and None not in lengths:
+        raise ModelError(f"{describe(node)} maps over sequences of different lengths")
     length = lengths.pop() if len(lengths) == 1 else None
     if length is None or length > MAX_ITEMS:
-        if len(lengths) > 1 and None not in lengths:
-            raise ModelError(f"{describe(node)} maps over sequences of different lengths")
-        why = "the number of elements of its sequence is not known"
+        length = None
+        why = "the number of elements of its sequence is not known, or too large to follow"
         ctx.uncounted.append(Uncounted(name, "SequenceMap", why))
     results: list[list[Bound]] = [[] for _ in node.outputs]
     for item in range(length or 0):
         inner = scope.inner(graph, name)
-        for info, bound in zip(graph.inputs, inputs, strict=False):
+        for info, bound in zip(graph.inputs, inputs, strict=True):
             inner.bound[info.name] = _element(ctx, bound, item, f"{scope.prefix}{info.name}", ops)
         ops.extend(walk(ctx, graph.nodes, inner))
         found = ctx.outputs(inner, [i.name for i in graph.outputs], f"the body of {name!r}")
-        for result, bound in zip(results, found, strict=False):
+        for result, bound in zip(results, found, strict=True):
             result.append(bound)
-    for output, info, result in zip(node.outputs, graph.outputs, results, strict=False):
+    for output, info, result in zip(node.outputs, graph.outputs, results, strict=True):
         if not output:
             continue
         known = Known(dtype=info.type.dtype, shape=None, is_sequence=True)

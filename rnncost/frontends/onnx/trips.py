@@ -43,8 +43,6 @@ class Until(msgspec.Struct, frozen=True):
 Form = Union[Affine, Until, None]
 _ALWAYS, _NEVER = Until(None), Until(0)
 _RENAMES = frozenset(("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape"))
-
-
 _MAX_CHAIN = 100  # operators between a counter and the condition
 
 
@@ -65,9 +63,9 @@ class _Solver:
         self._depth = 0
         trip, condition, *states = [info.name for info in plan.graph.inputs]
         self._forms: dict[str, Form] = {trip: Affine(0, 1), condition: _ALWAYS}
-        invariant = dict(zip(states, plan.invariant, strict=False))
+        invariant = dict(zip(states, plan.invariant, strict=True))
         given = {
-            name: _literal(known.value) for name, known in zip(states, plan.states, strict=False)
+            name: _literal(known.value) for name, known in zip(states, plan.states, strict=True)
         }
         self._forms.update({name: f if invariant[name] else None for name, f in given.items()})
         known = dict(self._forms)
@@ -229,7 +227,7 @@ def follow(ctx: Context, walk: Walk, plan: Plan, scope: Scope, limit: Dim | None
         ControlFlowError: the loop runs longer than is followed.
     """
     nodes, names = _deciding(ctx, plan)
-    states = dict(zip((info.name for info in plan.graph.inputs[2:]), plan.states, strict=False))
+    states = dict(zip((info.name for info in plan.graph.inputs[2:]), plan.states, strict=True))
     leaves = dict(zip(states, (info.name for info in plan.graph.outputs[1:]), strict=False))
     states = {name: known for name, known in states.items() if name in names}
     trip, condition = (info.name for info in plan.graph.inputs[:2])
@@ -242,7 +240,7 @@ def follow(ctx: Context, walk: Walk, plan: Plan, scope: Scope, limit: Dim | None
         mark = ctx.mark()
         inner = scope.inner(plan.graph, plan.name)
         lead = (msgspec.structs.replace(plan.lead[0], value=(number,)), plan.lead[1])
-        for name, known in (*zip((trip, condition), lead, strict=False), *states.items()):
+        for name, known in (*zip((trip, condition), lead, strict=True), *states.items()):
             inner.bound[name] = ctx.bind(name, known)
         walk(ctx, nodes, inner)
         verdict = ctx.outputs(inner, (plan.graph.outputs[0].name,), plan.name)[0].known.value

@@ -30,15 +30,19 @@ _GRAPH = "serialized_exported_program.json"
 _EXPANSION = 50
 """The most that an entry of the archive may grow when it is unpacked."""
 
+# fmt: off
 _FUNCTIONS = frozenset(
     (
-        "Abs Add And CeilDiv CeilToInt CleanDiv Eq Equality Float FloatPow FloatTrueDiv FloorDiv "
-        "FloorToInt Ge GreaterThan Gt Identity IntTrueDiv Integer LShift Le LessThan Lt Max Min "
-        "Mod ModularIndexing Mul Ne Not Or Pow PowByNatural PythonMod RShift Rational "
-        "RoundDecimal RoundToInt StrictGreaterThan StrictLessThan Symbol ToFloat TruncToFloat "
-        "TruncToInt Unequality Where ceiling floor"
-    ).split()
+        "Abs", "Add", "And", "CeilDiv", "CeilToInt", "CleanDiv", "Eq", "Equality", "Float",
+        "FloatPow", "FloatTrueDiv", "FloorDiv", "FloorToInt", "Ge", "GreaterThan", "Gt",
+        "Identity", "IntTrueDiv", "Integer", "LShift", "Le", "LessThan", "Lt", "Max", "Min",
+        "Mod", "ModularIndexing", "Mul", "Ne", "Not", "Or", "Pow", "PowByNatural",
+        "PythonMod", "RShift", "Rational", "RoundDecimal", "RoundToInt",
+        "StrictGreaterThan", "StrictLessThan", "Symbol", "ToFloat", "TruncToFloat",
+        "TruncToInt", "Unequality", "Where", "ceiling", "floor",
+    )
 )
+# fmt: on
 _NODES = (
     ast.BinOp,
     ast.BoolOp,

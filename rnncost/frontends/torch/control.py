@@ -17,6 +17,14 @@ from rnncost.graph.ir import Carried, Graph, Tensor
 
 CostOf = Callable[[Graph], Dim]
 
+_ARITHMETIC = frozenset(
+    (
+        *("abs", "add", "and_", "eq", "floordiv", "ge", "getitem", "gt", "index", "le", "lshift"),
+        *("lt", "mod", "mul", "ne", "neg", "not_", "or_", "pos", "pow", "rshift", "sub"),
+        *("truediv", "xor"),
+    )
+)
+
 TRIP_LIMIT = 20_000
 """The most trips of a while loop that are followed one by one."""
 
@@ -204,7 +212,9 @@ def _is_operator(target: Any) -> bool:
     if isinstance(target, torch._ops.OpOverload):
         return True
     home, name = getattr(target, "__module__", None), getattr(target, "__name__", "")
-    return home in ("_operator", "math") or (home == "torch" and name.startswith("sym_"))
+    if home == "torch":
+        return name.startswith(("sym_", "_sym_"))
+    return home == "math" or (home == "_operator" and name in _ARITHMETIC)
 
 
 def _empty(shape: Sequence[int], dtype: Any) -> Any:
