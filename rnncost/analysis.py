@@ -164,7 +164,7 @@ def _load(model: Any, inputs: tuple[Any, ...], request: Request) -> Source:
         if text.endswith(".pt2"):
             from rnncost.frontends.torch import load_exported
 
-            return load_exported(text, request)
+            return load_exported(text, request, cost_of=_macs)
         if _is_factory(text):
             from rnncost.frontends.torch import load_factory
 
@@ -188,7 +188,7 @@ def _load(model: Any, inputs: tuple[Any, ...], request: Request) -> Source:
     if "torch.ExportedProgram" in kinds:
         from rnncost.frontends.torch import load_exported
 
-        return load_exported(model, request)
+        return load_exported(model, request, cost_of=_macs)
     raise ModelError(
         f"cannot analyse a {type(model).__name__}: give the path of an .onnx or .pt2 file, "
         "'package.module:factory', an onnx.ModelProto, a torch.nn.Module or an ExportedProgram"

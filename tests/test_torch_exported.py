@@ -149,6 +149,25 @@ def test_a_branch_that_nothing_settles_is_the_costlier_one() -> None:
     assert found.warnings == ["the branch in Branch is assumed to be the costlier one"]
 
 
+def test_the_costlier_branch_has_more_macs_not_more_operators() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Linear(IN, H)
+
+        def forward(self, x: Any) -> Any:
+            def wide(x: Any) -> Any:
+                return self.wide(x)
+
+            def long(x: Any) -> Any:
+                return (x.sin().cos().tanh() + 1).sum(1, keepdim=True).expand(-1, H).clone()
+
+            return torch.cond(x.sum() > 0, wide, long, (x,))
+
+    found = analyze(export(Wide(), torch.zeros(B, IN)), symbolic=False)
+    assert found.totals.macs == B * IN * H
+
+
 def test_a_scan_is_one_operator_with_trips() -> None:
     from torch._higher_order_ops import scan
 

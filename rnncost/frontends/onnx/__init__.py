@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnncost.errors import ModelError, ShapeError
 from rnncost.frontends.onnx.bind import ASSUMED_OTHER, Binding, alternatives, bind
@@ -19,6 +19,9 @@ from rnncost.frontends.onnx.read import read_model, read_model_bytes
 from rnncost.graph.dim import Dim
 from rnncost.graph.ir import Graph
 from rnncost.graph.source import Request, Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["load"]
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from rnncost.errors import ModelError, ShapeError
-from rnncost.frontends.onnx.branches import lower_if
 from rnncost.frontends.onnx.context import Context
 from rnncost.frontends.onnx.functions import function_of, lower_call, resolved
 from rnncost.frontends.onnx.infer import infer
 from rnncost.frontends.onnx.infer.base import Call, InferenceError, Known, find
-from rnncost.frontends.onnx.loops import lower_loop
 from rnncost.frontends.onnx.order import describe, ordered, producers, shown
 from rnncost.frontends.onnx.proto import Attribute, NodeProto, TensorProto, ValueType
-from rnncost.frontends.onnx.scans import lower_scan
 from rnncost.frontends.onnx.scope import Event, Frame, Scope
-from rnncost.frontends.onnx.sequences import lower_sequence_map
 from rnncost.graph.dim import Dim
 from rnncost.graph.ir import AttrValue, Graph, Op, Tensor
 
-_CONTROL: dict[str, Callable[..., None]] = {
-    "If": lower_if,
-    "Loop": lower_loop,
-    "Scan": lower_scan,
-    "SequenceMap": lower_sequence_map,
-}
+_CONTROL = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 _NO_ATTRS: dict[str, AttrValue] = {}
 _LITERAL_DTYPES = {"value_int": "int64", "value_float": "float32", "value_string": "string"}
 
@@ -83,9 +74,10 @@ def walk(ctx: Context, nodes: Sequence[NodeProto], scope: Scope) -> list[Op]:
             if node.op_type == "Constant":
                 _constant(ctx, node, scope)
                 continue
-            handler = _CONTROL.get(node.op_type)
-            if handler is not None:
-                handler(ctx, walk, node, index, scope, ops)
+            if node.op_type in _CONTROL:
+                from rnncost.frontends.onnx.control import CONTROL
+
+                CONTROL[node.op_type](ctx, walk, node, index, scope, ops)
                 continue
         function = function_of(ctx.model, node)
         if function is not None:

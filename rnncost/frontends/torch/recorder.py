@@ -268,20 +268,26 @@ def _elements(view: View) -> int:
     return total
 
 
+_LAYERS = frozenset(("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"))
+
+
 def _names(ops: Sequence[Pending]) -> dict[Site, str]:
-    """A name for every place: the module's path where one place of it does arithmetic,
-    else the path and what was called, numbered where several places call the same.
+    """A name for every place: the module's path where one place of it does arithmetic or is
+    its recurrent layer, else the path and what was called, numbered where several places
+    call the same.
     """
-    places: dict[str, dict[Site, bool]] = {}
+    places: dict[str, dict[Site, int]] = {}
     for op in ops:
         mine = places.setdefault(op.site.path, {})
-        mine[op.site] = mine.get(op.site, False) or op.op_type not in MOVES
+        rank = 2 if op.op_type in _LAYERS else 0 if op.op_type in MOVES else 1
+        mine[op.site] = max(mine.get(op.site, 0), rank)
     names: dict[Site, str] = {}
     for path, sites in places.items():
-        working = [site for site, works in sites.items() if works]
+        highest = max(sites.values())
+        foremost = [site for site, rank in sites.items() if rank == highest > 0]
         used: dict[str, int] = {}
         for site in sites:
-            if len(working) == 1 and site is working[0]:
+            if len(foremost) == 1 and site is foremost[0]:
                 names[site] = path
                 continue
             number = used.get(site.label, 0)
