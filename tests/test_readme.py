@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from readme import README, ROOT, output_block, replace_output
 
 import rnncost
@@ -27,7 +28,7 @@ def test_the_output_is_that_of_the_command() -> None:
 
 
 def test_the_python_example_says_what_the_api_answers() -> None:
-    import torch
+    torch = pytest.importorskip("torch")
 
     module = torch.nn.LSTM(64, 128, num_layers=2, bidirectional=True)
     report = rnncost.analyze(module, (torch.empty(100, 1, 64, device="meta"),))

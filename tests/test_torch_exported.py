@@ -193,6 +193,7 @@ def test_a_scan_is_one_operator_with_trips() -> None:
     assert len(op.carried) == 1
     truth = recurrent_truth("RNN", inputs=IN, hidden=H, steps=T, rows=T * B)
     assert metrics(analyze(program, symbolic=False).totals) == truth
+    assert metrics(analyze(program, symbolic=False, trace=True).totals) == truth
 
 
 class Repeated(nn.Module):

@@ -32,8 +32,17 @@ class Stored(msgspec.Struct, frozen=True):
     role: str
 
 
-Zeros = dict[str, list[Ranges]]
-"""Slabs that are known to hold nothing but zeros, by their root."""
+class Zeros:
+    """What is known to hold nothing but zeros.
+
+    ``slabs`` by their root, and in ``states`` the roots that were used as a state.
+    """
+
+    __slots__ = ("slabs", "states")
+
+    def __init__(self) -> None:
+        self.slabs: dict[str, list[Ranges]] = {}
+        self.states: set[str] = set()
 
 
 def note_zeros(zeros: Zeros, tensors: Iterable[Tensor | None]) -> None:
@@ -47,7 +56,7 @@ def note_zeros(zeros: Zeros, tensors: Iterable[Tensor | None]) -> None:
             continue
         if len(tensor.stored) == 1 and not any(tensor.value):
             slab = tensor.stored[0]
-            known = zeros.setdefault(slab.root, [])
+            known = zeros.slabs.setdefault(slab.root, [])
             if slab.ranges not in known:
                 known.append(slab.ranges)
 
@@ -92,14 +101,19 @@ def _role(
         if not quantised or not (tensor.dtype in FLOAT_DTYPES or explicit == ROLE_WEIGHT):
             return ROLE_CONSTANT
     if role == ROLE_STATE or (role == ROLE_WEIGHT and not explicit):
-        if _is_spread(tensor) or (_is_state(op, slot, role, kind) and _is_zero(tensor, zeros)):
+        if _is_spread(tensor):
+            return ROLE_CONSTANT
+        if _is_state(op, slot, role, kind, zeros) and _is_zero(tensor, zeros):
+            zeros.states.update(slab.root for slab in tensor.stored)
             return ROLE_CONSTANT
         role = ROLE_WEIGHT
     if role != ROLE_WEIGHT:
         return role
     scalar = tensor.shape is not None and numel(tensor.shape) == 1
-    if scalar and not explicit and kind in (None, "elementwise") and not _is_bias(op, slot):
-        return ROLE_CONSTANT
+    if scalar and not explicit:
+        # What is settled before the run (kind None) adds no bias to anything.
+        if kind is None or (kind == "elementwise" and not _is_bias(op, slot)):
+            return ROLE_CONSTANT
     return role
 
 
@@ -107,7 +121,7 @@ def _is_zero(tensor: Tensor, zeros: Zeros) -> bool:
     if tensor.value is not None:
         return not any(tensor.value)
     return all(
-        any(_contains(whole, slab.ranges) for whole in zeros.get(slab.root, ()))
+        any(_contains(whole, slab.ranges) for whole in zeros.slabs.get(slab.root, ()))
         for slab in tensor.stored
     )
 
@@ -128,11 +142,23 @@ def _is_spread(tensor: Tensor) -> bool:
     return all(stop - start <= step for start, stop, step in ranges) and numel(tensor.shape) != 1
 
 
-def _is_state(op: Op, slot: int, role: str, kind: str | None) -> bool:
-    """Whether an input is a state: by its role, or as the left operand of a stored matrix."""
+def _is_state(op: Op, slot: int, role: str, kind: str | None, zeros: Zeros) -> bool:
+    """Whether an input, if it is all zero, is a state.
+
+    By its role; as the left operand of a stored matrix, and from then on wherever it is
+    used; or, where exporters store a copy for each use, as what a gate of its own shape
+    multiplies (an LSTM cell's f∘c) or what a new state is taken from (a GRU cell's h−n).
+    """
     if role == ROLE_STATE:
         return True
-    return slot == 0 and kind == "product" and any(map(_is_matrix, op.inputs[1:]))
+    tensor = op.inputs[slot]
+    if slot == 0 and kind == "product" and any(map(_is_matrix, op.inputs[1:])):
+        return True
+    if kind != "elementwise" or tensor is None or not _is_matrix(tensor):
+        return False
+    if op.op_type == "Mul" or (op.op_type == "Sub" and slot == 0):
+        return any(t is not None and t.shape == tensor.shape for t in op.outputs)
+    return all(slab.root in zeros.states for slab in tensor.stored)
 
 
 def _is_matrix(tensor: Tensor | None) -> bool:

@@ -117,7 +117,7 @@ class _Pass:
     def __init__(self) -> None:
         self.runtime: set[str] = set()
         self.uncounted: list[Uncounted] = []
-        self.zeros: Zeros = {}
+        self.zeros = Zeros()
         self.count = 0
 
     def scope(self, graph: Graph, times: Dim, inputs: Sequence[Tensor]) -> Scope:

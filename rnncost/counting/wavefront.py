@@ -40,7 +40,8 @@ def wavefront_steps(root: Scope, steps: Mapping[int, Dim], regions: Mapping[int,
         if last == 0:
             continue
         end = larger(end, last)
-        finals = _final_outputs(node) if own is not None else ()
+        # After a single step the final state is as early as the output of the first step.
+        finals = () if own is None or own == 1 else _final_outputs(node)
         for position, tensor in enumerate(node.op.outputs):
             if tensor is not None:
                 start = last if position in finals else first

@@ -20,7 +20,6 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    overload: str
     qualified: str
     arguments: tuple[tuple[str, Any, bool], ...]
     """Name, default and whether it is keyword-only, for each argument."""
@@ -49,7 +48,6 @@ def _read_schema(func: Any) -> Signature:
     )
     return Signature(
         name=name if space == "aten" else f"{space}::{name}",
-        overload=schema.overload_name,
         qualified=schema.name,
         arguments=tuple(
             [

@@ -102,6 +102,7 @@ class Interpreter:
 
     def _cond(self, predicate: Any, true: Any, false: Any, operands: Sequence[Any] = ()) -> Any:
         """The branch that the predicate takes; the costlier one where it is not known."""
+        reads = self._settled(operands)
         taken = self._known(predicate)
         if taken is not None:
             result, other = (true, false) if taken else (false, true)
@@ -112,7 +113,6 @@ class Interpreter:
         for branch in (true, false):
             self.recorder.ops = []
             outputs = self.graph(branch, operands)
-            reads = [self.recorder.read(t) for t in tensors_in(operands)]
             cost = self.cost_of(self.recorder.graph(reads, ()))
             runs.append((cost, self.recorder.ops, outputs))
         self.recorder.ops = ops
@@ -123,6 +123,10 @@ class Interpreter:
         where = self.locate("cond").path
         self.recorder.warnings.append(f"the branch in {where} is assumed to be the costlier one")
         return outputs
+
+    def _settled(self, operands: Any) -> list[Tensor]:
+        """The values of what a graph is given, written down before its own operators."""
+        return [self.recorder.read(t) for t in tensors_in(operands)]
 
     def _stored_only(self, branch: Any, operands: Sequence[Any]) -> None:
         """Note the weights of a branch that is not taken."""
@@ -163,9 +167,12 @@ class Interpreter:
         """One Scan operator: a trip for each element of the first axis of ``xs``."""
         if not xs:
             raise ModuleError("a scan without inputs has no known number of trips")
-        recorder, site = self.recorder, self.locate("scan")
         trips = int(xs[0].shape[0])
-        outside = [recorder.read(t) for t in (*init, *xs)]
+        if self.tracer.real:
+            return self._scan_for_real(combine, init, xs, more, trips)
+        recorder, site = self.recorder, self.locate("scan")
+        outside = self._settled((*init, *xs))
+        self._settled(more)
         entries = [self._stand_in(t.shape, t.dtype) for t in init]
         slices = [self._stand_in(x.shape[1:], x.dtype) for x in xs]
         ops, recorder.ops = recorder.ops, []
@@ -198,6 +205,16 @@ class Interpreter:
         for tensor, value in zip(outputs, values, strict=True):
             recorder.write(tensor, value, site)
         return tuple(outputs)
+
+    def _scan_for_real(
+        self, combine: Any, init: Sequence[Any], xs: Sequence[Any], more: Sequence[Any], trips: int
+    ) -> Any:
+        state, rows = tuple(init), []
+        for trip in range(trips):
+            results = self.graph(combine, (*state, *[x[trip] for x in xs], *more))
+            state, row = tuple(results[: len(init)]), results[len(init) :]
+            rows.append(row)
+        return (*state, *[torch.stack(list(column)) for column in zip(*rows, strict=True)])
 
     def _stand_in(self, shape: Sequence[int], dtype: Any) -> Any:
         """A value that each trip brings anew."""

@@ -85,13 +85,12 @@ class Tracer:
         self.path: list[str] = [""]
         self.needed = ""
         self.locate: Callable[[str], Site] = self._locate
-        self.higher_order: Callable[[Any, Sequence[Any], Any], Any] | None = None
         self.mode = _mode(self)
 
     def handle(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Run one operator and write it down."""
         if not isinstance(func, torch._ops.OpOverload):
-            return self._higher_order(func, args, kwargs)
+            raise self.needs(f"the operator {func}")
         schema = signature(func)
         if schema.name in _SILENT:
             return func(*args, **kwargs)
@@ -199,11 +198,6 @@ class Tracer:
         parent = next((p for p in parents if p.buffer is buffer), buffer.whole)
         self.memory.view_from(tensor, parent, call.site)
         return True
-
-    def _higher_order(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if self.higher_order is None:
-            raise self.needs(f"{func} cannot be followed")
-        return self.higher_order(func, args, kwargs)
 
     def _locate(self, label: str) -> Site:
         key: list[int] = []

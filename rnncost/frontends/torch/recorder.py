@@ -9,7 +9,7 @@ import msgspec
 import torch
 
 from rnncost.frontends.torch.memory import Memory, View, dtype_name, same_order, stored_tensor
-from rnncost.graph.ir import AttrValue, Carried, Graph, Op, Slab, Tensor, Uncounted
+from rnncost.graph.ir import AttrValue, Carried, Graph, Op, Slab, Tensor
 
 Operand = Union[Tensor, int, float, bool, None, Any]
 """What a rule gives as an input: a torch tensor, a value of the graph, a number, or None."""
@@ -69,7 +69,6 @@ class Recorder:
     def __init__(self) -> None:
         self.memory = Memory()
         self.ops: list[Pending] = []
-        self.uncounted: list[tuple[Site, str, str]] = []
         self.warnings: list[str] = []
         self._constants: set[str] = set()
         self._values = 0
@@ -248,8 +247,7 @@ class Recorder:
                 for p in self.ops
             ]
         )
-        listed = tuple([Uncounted(s.path or s.label, t, r) for s, t, r in self.uncounted])
-        return Graph(inputs=tuple(inputs), outputs=tuple(outputs), ops=ops, uncounted=listed)
+        return Graph(inputs=tuple(inputs), outputs=tuple(outputs), ops=ops)
 
 
 def _movement(view: View) -> str:
