@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rnncost import __version__
 from rnncost.counting.count import Counted, CountedOp, Counts, count
-from rnncost.errors import BindingError, ModelError
+from rnncost.errors import BindingError, ModelError, ShapeError
 from rnncost.graph.dim import Dim, evaluate, hint
 from rnncost.graph.source import InputValue, Request, Source
 from rnncost.latency import estimate
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     import torch
 
     Model: TypeAlias = str | Path | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram
+
+_LARGEST_COUNT = 10**280
+_MOST_DIMENSIONS = 64
 
 SYMBOLIC_METRICS = (
     "macs",
@@ -55,7 +59,7 @@ def analyze(
     values: Mapping[str, Any] | None = None,
     trace: bool = False,
     assume: bool = True,
-    profiles: Iterable[str | Path | HardwareProfile] = (),
+    profiles: str | Path | HardwareProfile | Iterable[str | Path | HardwareProfile] = (),
     threads: int = 1,
     precision: str | None = None,
     symbolic: bool = True,
@@ -71,7 +75,7 @@ def analyze(
         shapes: shapes of inputs by name.
         values: values of inputs by name (numbers, nested lists or arrays); they settle
             branches and trip counts.
-        trace: run the model once in ONNX Runtime and count what was executed.
+        trace: run the model once, in ONNX Runtime or PyTorch, and count what was executed.
         assume: bind free dimensions that nobody gave to stated defaults (batch-like 1,
             others 100) instead of refusing.
         profiles: names or paths of hardware profiles, or loaded ones.
@@ -85,16 +89,20 @@ def analyze(
         BindingError: a dimension, shape or value does not fit the model.
         ProfileError: a profile is missing or wrong.
     """
+    if isinstance(profiles, (str, Path, HardwareProfile)):
+        profiles = (profiles,)
     loaded = tuple(p if isinstance(p, HardwareProfile) else load_profile(p) for p in profiles)
+    threads = _whole("threads", threads)
     request = Request(
-        dims=dict(dims or {}),
-        shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
-        values={name: input_value(name, value) for name, value in (values or {}).items()},
+        dims={str(name): _whole(f"dimension {name!r}", n) for name, n in (dims or {}).items()},
+        shapes={str(name): _shape(name, shape) for name, shape in (shapes or {}).items()},
+        values={str(name): input_value(name, value) for name, value in (values or {}).items()},
         trace=trace,
         assume=assume,
     )
     source = _load(model, inputs, request)
     counted = count(source.graph)
+    _check_size(counted)
     formulas, formula_warnings = _formulas(source, counted) if symbolic else (None, ())
     return Report(
         tool=Tool("rnncost", __version__),
@@ -138,6 +146,8 @@ def input_value(name: str, value: Any) -> InputValue:
     probe = value
     while isinstance(probe, (list, tuple)):
         shape.append(len(probe))
+        if len(shape) > _MOST_DIMENSIONS:
+            raise BindingError(f"the value of {name!r} is nested more than 64 deep")
         if not probe:
             break
         probe = probe[0]
@@ -158,7 +168,24 @@ def input_value(name: str, value: Any) -> InputValue:
     return InputValue(tuple(shape), tuple(flat))
 
 
+def _whole(what: str, number: Any) -> int:
+    """A whole number as a plain int, from NumPy and PyTorch too."""
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise BindingError(f"{what} must be a whole number, not {number!r}") from None
+
+
+def _shape(name: str, shape: Any) -> tuple[int, ...]:
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
+        raise BindingError(f"the shape of {name!r} must be a tuple as (1, 576), not {shape!r}")
+    return tuple([_whole(f"each dimension of {name!r}", dim) for dim in shape])
+
+
 def _load(model: Any, inputs: tuple[Any, ...], request: Request) -> Source:
+    kinds = {f"{c.__module__.split('.')[0]}.{c.__name__}" for c in type(model).__mro__}
+    if len(inputs) and "torch.Module" not in kinds:
+        raise BindingError("inputs are those of a torch.nn.Module: give shapes or values by name")
     if isinstance(model, (str, Path)):
         text = str(model)
         if text.endswith(".pt2"):
@@ -180,7 +207,6 @@ def _load(model: Any, inputs: tuple[Any, ...], request: Request) -> Source:
         from rnncost.frontends.onnx import load
 
         return load(model.SerializeToString(), request, cost_of=_macs)
-    kinds = {f"{c.__module__.split('.')[0]}.{c.__name__}" for c in type(model).__mro__}
     if "torch.Module" in kinds:
         from rnncost.frontends.torch import load_module
 
@@ -190,8 +216,9 @@ def _load(model: Any, inputs: tuple[Any, ...], request: Request) -> Source:
 
         return load_exported(model, request, cost_of=_macs)
     raise ModelError(
-        f"cannot analyse a {type(model).__name__}: give the path of an .onnx or .pt2 file, "
-        "'package.module:factory', an onnx.ModelProto, a torch.nn.Module or an ExportedProgram"
+        f"cannot analyse an object of type {type(model).__name__}: give the path of an .onnx or "
+        ".pt2 file, 'package.module:factory', an onnx.ModelProto, a torch.nn.Module or an "
+        "ExportedProgram"
     )
 
 
@@ -202,6 +229,17 @@ def _is_factory(text: str) -> bool:
         and all(part.isidentifier() for part in module.split("."))
         and not Path(text).exists()
     )
+
+
+def _check_size(counted: Counted) -> None:
+    """Refuse counts that no floating-point number holds: ratios and times would not exist."""
+    totals = (getattr(counted.totals, field) for field in counted.totals.__struct_fields__)
+    runs = (op.executions for op in counted.ops)
+    if max(map(_int, (*totals, *runs))) > _LARGEST_COUNT:
+        raise ShapeError(
+            "the model's dimensions or trip counts are too large: a count exceeds "
+            "10^280; give smaller ones with --dim, --shape or --value"
+        )
 
 
 def _macs(graph: Any) -> Dim:

@@ -73,8 +73,14 @@ class MeasurementError(RnncostError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean 'x'?"`` for the closest known name, or ``""``."""
+    """Return ``", did you mean 'x'?"`` for the closest known name, or ``""``.
+
+    Case does not matter, and a beginning that only one name has is close enough.
+    """
     import difflib
 
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else ""
+    names = {other.casefold(): other for other in known}
+    folded = name.casefold()
+    starts = [other for other in names if len(folded) > 2 and other.startswith(folded)]
+    close = starts if len(starts) == 1 else difflib.get_close_matches(folded, names, n=1)
+    return f", did you mean {names[close[0]]!r}?" if close else ""

@@ -159,6 +159,12 @@ def test_render_gives_what_analyze_gave(tmp_path: Path, capsys: Capture) -> None
         assert capsys.readouterr().out == path.read_text(encoding="utf-8") + "\n"
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device without end")
+def test_render_does_not_read_a_device_without_end(capsys: Capture) -> None:
+    assert main(["render", "/dev/zero"]) == 2
+    assert "/dev/zero is a device, not a report" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -257,6 +257,37 @@ def test_a_number_in_a_formula_that_is_settled_before_the_run_is_no_parameter() 
     assert count(b.graph((X,), (y,))).totals.params == 0
 
 
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_scales_of_dynamically_quantised_products_are_no_parameters(per_channel: bool) -> None:
+    """The scale of the input, found during the run, times the stored scales of the weights."""
+    b = Builder()
+    scale, zero = Tensor("s", "float32", ()), Tensor("z", "uint8", ())
+    q = b.add("DynamicQuantizeLinear", (X,), Tensor("q", "uint8", (2, 8)), scale, zero)
+    w, z = weight("w", 8, 4, dtype="int8"), weight("wz", 4, dtype="int8")
+    y = b.add("MatMulInteger", (q, w, zero, z), (2, 4), dtype="int32", name="product")
+    stored = weight("ws", 4) if per_channel else weight("ws")
+    both = b.add("Mul", (scale, stored), stored.shape or (), name="scales")
+    y = b.add("Mul", (b.add("Cast", (y,), (2, 4)), both), (2, 4))
+    counted = count(b.graph((X,), (y,)))
+    assert params(counted) == {"product": 32}
+    assert counted.totals.quantization_params == 4 + (4 if per_channel else 1)
+
+
+@pytest.mark.parametrize(("op_type", "width", "expected"), [("Mul", 8, 0), ("Add", 1, 1)])
+def test_a_quantised_number_is_a_constant_and_a_quantised_bias_a_parameter(
+    op_type: str, width: int, expected: int
+) -> None:
+    b = Builder()
+    x = activation("x", 2, width, dtype="uint8")
+    scale, zero = weight("s"), weight("z", dtype="uint8")
+    one = weight("one", 1, dtype="uint8")
+    inputs = (x, scale, zero, one, scale, zero, scale, zero)
+    y = b.add(f"com.microsoft::QLinear{op_type}", inputs, (2, width), dtype="uint8")
+    totals = count(b.graph((x,), (y,))).totals
+    assert totals.params == expected
+    assert totals.quantization_params == 2
+
+
 def test_work_on_stored_tensors_alone_is_done_before_the_run() -> None:
     """w = g·v/|v|: the parts are parameters, the arithmetic costs nothing."""
     b = Builder()

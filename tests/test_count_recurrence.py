@@ -379,19 +379,32 @@ def gru_body(b: Builder, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[
 
 
 def test_the_state_of_a_single_step_does_not_hold_the_next_layer_up() -> None:
-    """An LSTM operator of one step for each time step, under an LSTM layer: T + 1 steps."""
+    """Operators of one step between two layers: the upper layer starts after the first of them.
+
+    A step is taken to wait for the whole of the lower layer at the latest, hence 2T + 1.
+    """
     b = Builder()
+    below = lstm_op(b, X, "below", N)
     h, c = activation("h", 1, B, H), activation("c", 1, B, H)
     parts = []
     for at in range(T):
-        x = b.add("Slice", (X, known("at", at), known("to", at + 1)), (1, B, N))
-        stored = (weight("W", 1, 4 * H, N), weight("R", 1, 4 * H, H))
+        x = b.add("Slice", (below, known("at", at), known("to", at + 1)), (1, B, H))
+        stored = (weight("W", 1, 4 * H, H), weight("R", 1, 4 * H, H))
         shapes = ((1, 1, B, H), (1, B, H), (1, B, H))
         b.add("LSTM", (x, *stored, None, None, h, c), *shapes, hidden_size=H)
         y, h, c = b.ops[-1].outputs
         parts.append(b.add("Reshape", (y, known("shape", 1, B, H)), (1, B, H)))
     y = lstm_op(b, b.add("Concat", parts, (T, B, H), axis=0), "top", H)
-    assert steps(count(b.graph((X,), (y,)))) == (2 * T, 2 * T, 2 * T)
+    assert steps(count(b.graph((X,), (y,)))) == (3 * T, 3 * T, 2 * T + 1)
+
+
+def test_a_layer_used_twice_makes_the_input_products_of_all_steps_as_one() -> None:
+    b = Builder()
+    y = lstm_op(b, lstm_op(b, activation("x", T, B, H), "shared", H), "shared", H)
+    counted = count(b.graph((activation("x", T, B, H),), (y,)))
+    assert counted.totals.macs == 2 * T * B * 8 * H * H
+    assert counted.totals.sequential_macs == 2 * T * B * 4 * H * H
+    assert steps(counted)[0] == 2 * T
 
 
 @pytest.mark.parametrize("op_type", ["Scan", "Loop"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncost.graph.bounds import lower_bound
 from rnncost.graph.dim import (
     Dim,
     Expr,
@@ -87,6 +88,30 @@ def test_the_text_evaluates_to_the_same_number(pair: Pair) -> None:
     bindings = {"seq": 13, "batch": 3}
     text = str(expression).replace("^", "**")
     assert eval(text, {"min": min, "max": max}, dict(bindings)) == truth(bindings)
+
+
+@given(EXPRESSIONS, st.integers(1, 50), st.integers(1, 50))
+def test_no_value_is_below_the_lower_bound(pair: Pair, seq: int, batch: int) -> None:
+    expression, truth = pair
+    low = lower_bound(expression)
+    assert low is None or low <= truth({"seq": seq, "batch": batch})
+
+
+@pytest.mark.parametrize(
+    ("expression", "low"),
+    [
+        (SEQ * BATCH + 2, 3),
+        (SEQ - 1, 0),
+        (SEQ - BATCH, None),
+        (ceil_div(SEQ + 3, 2), 2),
+        (ceil_div(SEQ, 2) - 1, 0),
+        (5 - SEQ % 4, 2),
+        (minimum(SEQ, BATCH + 1), 1),
+        (maximum(SEQ - BATCH, 4), 4),
+    ],
+)
+def test_lower_bounds(expression: Dim, low: int | None) -> None:
+    assert lower_bound(expression) == low
 
 
 @given(EXPRESSIONS, EXPRESSIONS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncost.graph.dim import evaluate, symbol
+from rnncost.graph.dim import ceil_div, evaluate, symbol
 from rnncost.graph.paths import (
     cycles,
     gathered,
@@ -217,6 +217,15 @@ def test_larger_is_the_larger(seq: int, batch: int, a: int, b: int) -> None:
     one, other = (a + 3) * SEQ + 3 + b, BATCH * (b + 3) + SEQ
     expected = max(evaluate(one, bound), evaluate(other, bound))
     assert evaluate(larger(one, other), bound) == expected
+
+
+@given(st.integers(1, 60), st.integers(2, 5), st.integers(2, 5), st.integers(0, 9))
+def test_larger_of_rounded_parts_is_the_larger(seq: int, part: int, other: int, more: int) -> None:
+    """Rounding up is written with a negative quotient: ceil(n/2) is -((-n) // 2)."""
+    up, down = ceil_div(SEQ, part), (SEQ + more) // other
+    for a, b in ((up, down), (up, SEQ - up), (up, SEQ + more), (SEQ - up, down + more)):
+        expected = max(evaluate(a, {"seq": seq}), evaluate(b, {"seq": seq}))
+        assert evaluate(larger(a, b), {"seq": seq}) == expected
 
 
 def test_larger_does_not_nest_without_end() -> None:

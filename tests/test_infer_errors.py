@@ -52,6 +52,8 @@ SEQ = symbol("seq", 97)
         (call("Conv", floats(1, 3, 2), floats(4, 3, 3)), "a window of 3 .* does not fit 2"),
         (call("Conv", floats(1, 3, 8), floats(4, 3, 3), strides=[0]), "must be positive"),
         (call("MaxPool", floats(1, 3, 8)), "kernel_shape does not fit"),
+        (call("MaxPool", floats(1, 3, 8), kernel_shape=[0]), r"kernel_shape \[0\] must be pos"),
+        (call("Tile", floats(3, 3), ints(2**62, -2)), "the repeats .* must not be negative"),
         (call("Einsum", floats(2, 3), floats(4, 5), equation="ij,jk"), "'j' is both 3 and 4"),
         (call("Einsum", floats(2, 3), equation="ijk->i"), r"term 'ijk' does not fit \[2, 3\]"),
         (call("DepthToSpace", floats(1, 6, 2, 2), blocksize=2), "6 is no multiple of 4"),

@@ -300,8 +300,22 @@ def test_free_dimensions_in_arithmetic() -> None:
     )
     halves = Known(dtype="float32", shape=(2,), value=(seq, 1.0))
     assert run("ReduceMean", halves).value is None
-    assert run("Less", ints(seq), ints(98)).value == (True,)
-    assert run("Equal", ints(seq), ints(5)).value == (False,)
+
+
+def test_comparisons_of_free_dimensions_are_known_only_where_every_size_agrees() -> None:
+    """A formula must hold for other sizes than the sample too; every size is at least 1."""
+    seq, batch = symbol("seq", 97), symbol("batch", 3)
+    assert run("Less", ints(seq), ints(98)).value is None
+    assert run("Less", ints(seq - 1), ints(seq)).value == (True,)
+    assert run("Less", ints(seq), ints(1)).value == (False,)
+    assert run("GreaterOrEqual", ints(seq + batch), ints(2)).value == (True,)
+    assert run("Greater", ints(seq + batch), ints(2)).value is None
+    assert run("Equal", ints(seq), ints(5)).value is None
+    assert run("Equal", ints(seq), ints(-1)).value == (False,)
+    assert run("Equal", ints(2 * seq), ints(seq + seq)).value == (True,)
+    assert run("Sign", ints(seq)).value == (1,)
+    assert run("Sign", ints(seq - 5)).value is None
+    assert str(run("Abs", ints(seq - 5)).value) == "(max(-seq + 5, seq - 5),)"
 
 
 def test_expressions_do_not_grow_without_bounds() -> None:

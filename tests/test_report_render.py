@@ -113,7 +113,7 @@ def test_uncounted_assumed_and_warnings_are_in_every_format(name: str) -> None:
 def test_verdict_is_one_line_that_names_doubts() -> None:
     text = verdict(spotter())
     assert "\n" not in text
-    assert "1 op uncounted" in text
+    assert "1 op uncounted, assuming batch=1, seq=98" in text
     assert "x86-64-server-core (uncalibrated)" in text
     assert "microcontroller (uncalibrated)" not in text
 

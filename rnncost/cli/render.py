@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import BinaryIO
 
 import click
 
 from rnncost.cli.options import output_options, table_options
 from rnncost.cli.output import REPORT_FORMATS, emit_report, parse_outputs
+from rnncost.errors import ReportError
 
 
 @click.command("render")
@@ -28,6 +31,17 @@ def command(
     from rnncost.report.codec import report_from_json
 
     places = parse_outputs(outputs, REPORT_FORMATS)
+    if _endless(report):
+        raise ReportError(f"{report.name} is a device, not a report: give the path of a JSON file")
     data = report.read()
     parsed = report_from_json(data, report.name)
     emit_report(parsed, places, quiet=quiet, verbose=verbose, color=color)
+
+
+def _endless(file: BinaryIO) -> bool:
+    """Whether the file is a device such as /dev/zero, which never ends; a terminal does."""
+    try:
+        mode = os.fstat(file.fileno()).st_mode
+    except (AttributeError, OSError):  # stdin that a caller replaced has no descriptor
+        return False
+    return stat.S_ISCHR(mode) and not file.isatty()

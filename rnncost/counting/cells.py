@@ -11,15 +11,16 @@ from rnncost.counting.registry import ROLE_WEIGHT
 from rnncost.counting.scope import RUN, Node
 from rnncost.graph.dim import Dim, hint, product
 from rnncost.graph.ir import Tensor
-from rnncost.graph.paths import Preds, Region, reuse
+from rnncost.graph.paths import Preds, Region, Reuse, reuse
 
 
 class Cell(msgspec.Struct, frozen=True):
     """One weight of an unrolled cell: the operators that use it, and their longest chain.
 
-    ``fed_back`` is True where the operators' input, not only their state, depends on an
-    earlier use, as in a decoder that reads its own output. ``state_bytes`` is the state of
-    the whole cell at one of its weights, 0 at the others.
+    ``fed_back`` is True where both the operators' input and their state depend on an
+    earlier use, as in a decoder that reads its own output. In a stack of layers with the
+    same weights the input alone does, and its products are still made for all steps at
+    once. ``state_bytes`` is the state of the whole cell at one of its weights, 0 at the others.
     """
 
     uses: tuple[int, ...]
@@ -55,18 +56,16 @@ def find_cells(nodes: Sequence[Node], preds: Preds) -> Cells:
     }
     regions = {at: region for at, region in found.regions.items() if region[0] not in operators}
     states = _state_bytes(nodes, writer, regions)
-    cells: list[Cell] = []
-    for weight in found.chained:
-        inputs = [writer.get(_input_name(nodes[use])) for use in weight.uses]
-        cells.append(
-            Cell(
-                uses=weight.uses,
-                steps=own_steps(nodes[weight.uses[0]]) * weight.length,
-                fed_back=any(at is not None and found.follows(at, weight.key) for at in inputs),
-                # The first weight of a cell answers for its state.
-                state_bytes=states.pop(weight.group, 0),
-            )
+    cells = [
+        Cell(
+            uses=weight.uses,
+            steps=own_steps(nodes[weight.uses[0]]) * weight.length,
+            fed_back=any(_fed_back(nodes[use], weight.key, found, writer) for use in weight.uses),
+            # The first weight of a cell answers for its state.
+            state_bytes=states.pop(weight.group, 0),
         )
+        for weight in found.chained
+    ]
     return Cells(tuple(cells), regions)
 
 
@@ -115,7 +114,7 @@ def _weights_used(node: Node) -> tuple[object, ...] | None:
     if kind == "product" and len(matrices) > 1:
         # A stored left operand beside a stored right one is a constant state.
         right = [t for t in matrices if t is not op.tensor(0)]
-        matrices = [max(right, key=_elements)]
+        matrices = [max(right or matrices, key=_elements)]
     weights: tuple[object, ...] = tuple((t.stored, t.shape) for t in matrices)
     if not weights:
         inputs = [t for t in op.inputs if t is not None and not t.stored and t.value is None]
@@ -131,6 +130,9 @@ def _elements(tensor: Tensor) -> int:
     return hint(product(tensor.shape or ()))
 
 
-def _input_name(node: Node) -> str:
-    tensor = node.op.tensor(0)
-    return "" if tensor is None else tensor.name
+def _fed_back(node: Node, key: int, found: Reuse, writer: Mapping[str, int]) -> bool:
+    def follows(tensor: Tensor | None) -> bool:
+        at = None if tensor is None else writer.get(tensor.name)
+        return at is not None and found.follows(at, key)
+
+    return follows(node.op.tensor(0)) and any(map(follows, node.op.inputs[1:]))

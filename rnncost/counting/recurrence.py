@@ -169,8 +169,7 @@ class _Analysis:
                 paths.add(local, steps, executed * node.op.executions)
             elif cost.kind == "recurrent":
                 steps, executed = own_steps(node), cost.executed_steps
-                source = node.op.tensor(0)
-                if (cell and cell.fed_back) or (wait.waits and source and source.name in fed):
+                if (cell and cell.fed_back) or (wait.waits and _reads_itself(node, fed)):
                     cost = _all_sequential(cost)
                 paths.add(local, steps, executed * node.op.executions)
             elif cost.kind == "product" and (cell or wait.waits) and cost.macs != 0:
@@ -238,6 +237,14 @@ class _Analysis:
 
 def _preds(scope: Scope) -> list[tuple[int, ...]]:
     return predecessors([n.reads for n in scope.nodes], [n.writes for n in scope.nodes])
+
+
+def _reads_itself(node: Node, fed: frozenset[str]) -> bool:
+    """Whether input and state of a recurrent operator both come from the trip before."""
+    return all(
+        any(t is not None and t.name in fed for t in part)
+        for part in (node.op.inputs[:1], node.op.inputs[1:])
+    )
 
 
 def _handed_in(op: Op, names: frozenset[str]) -> list[str]:

@@ -8,6 +8,7 @@ import msgspec
 
 from rnncost.counting.registry import (
     ROLE_CONSTANT,
+    ROLE_QUANTIZATION,
     ROLE_STATE,
     ROLE_WEIGHT,
     Registered,
@@ -24,6 +25,9 @@ QUANTISED_DTYPES = frozenset(
 """Stored integers that stand for real numbers once DequantizeLinear has scaled them."""
 
 
+_QUANTISED_BINARY = ("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul")
+
+
 class Stored(msgspec.Struct, frozen=True):
     """A stored tensor at an input position, and the part it plays there."""
 
@@ -32,20 +36,29 @@ class Stored(msgspec.Struct, frozen=True):
     role: str
 
 
-class Zeros:
-    """What is known to hold nothing but zeros.
+class Seen:
+    """What the operators so far show of the part that stored tensors play.
 
-    ``slabs`` by their root, and in ``states`` the roots that were used as a state.
+    ``zeros`` are slabs of nothing but zeros, by their root; ``states`` the roots of those
+    that were used as a state; ``scales`` the names of scales found during the run.
     """
 
-    __slots__ = ("slabs", "states")
+    __slots__ = ("scales", "states", "zeros")
 
     def __init__(self) -> None:
-        self.slabs: dict[str, list[Ranges]] = {}
+        self.zeros: dict[str, list[Ranges]] = {}
         self.states: set[str] = set()
+        self.scales: set[str] = set()
 
 
-def note_zeros(zeros: Zeros, tensors: Iterable[Tensor | None]) -> None:
+def note(seen: Seen, op: Op) -> None:
+    """Remember what an operator shows of its tensors."""
+    _note_zeros(seen, op.inputs)
+    if op.op_type == "DynamicQuantizeLinear":
+        seen.scales.update(t.name for t in op.outputs[1:2] if t is not None)
+
+
+def _note_zeros(seen: Seen, tensors: Iterable[Tensor | None]) -> None:
     """Remember the stored tensors among ``tensors`` whose elements are known and all zero.
 
     A view of them may be too large for its elements to be known: the states of a large
@@ -56,13 +69,13 @@ def note_zeros(zeros: Zeros, tensors: Iterable[Tensor | None]) -> None:
             continue
         if len(tensor.stored) == 1 and not any(tensor.value):
             slab = tensor.stored[0]
-            known = zeros.slabs.setdefault(slab.root, [])
+            known = seen.zeros.setdefault(slab.root, [])
             if slab.ranges not in known:
                 known.append(slab.ranges)
 
 
 def stored_inputs(
-    op: Op, registered: Registered | None, kind: str | None, zeros: Zeros
+    op: Op, registered: Registered | None, kind: str | None, seen: Seen
 ) -> tuple[Stored, ...]:
     """The stored inputs of an operator that count towards its weights.
 
@@ -77,7 +90,7 @@ def stored_inputs(
             continue
         if passes_on is None:
             passes_on = all(t.stored for t in op.outputs if t is not None) and any(op.outputs)
-        role = _role(op, slot, tensor, registered, kind, zeros)
+        role = _role(op, slot, tensor, registered, kind, seen)
         if role == ROLE_CONSTANT or (passes_on and role == ROLE_WEIGHT):
             continue
         result.append(Stored(slot, tensor, role))
@@ -90,7 +103,7 @@ def _role(
     tensor: Tensor,
     registered: Registered | None,
     kind: str | None,
-    zeros: Zeros,
+    seen: Seen,
 ) -> str:
     explicit = None if registered is None else registered.roles.get(slot)
     role = explicit or (ROLE_WEIGHT if registered is None else registered.default_role)
@@ -103,25 +116,27 @@ def _role(
     if role == ROLE_STATE or (role == ROLE_WEIGHT and not explicit):
         if _is_spread(tensor):
             return ROLE_CONSTANT
-        if _is_state(op, slot, role, kind, zeros) and _is_zero(tensor, zeros):
-            zeros.states.update(slab.root for slab in tensor.stored)
+        if _is_state(op, slot, role, kind, seen) and _is_zero(tensor, seen):
+            seen.states.update(slab.root for slab in tensor.stored)
             return ROLE_CONSTANT
         role = ROLE_WEIGHT
     if role != ROLE_WEIGHT:
         return role
+    if op.op_type == "Mul" and any(t is not None and t.name in seen.scales for t in op.inputs):
+        return ROLE_QUANTIZATION
     scalar = tensor.shape is not None and numel(tensor.shape) == 1
-    if scalar and not explicit:
-        # What is settled before the run (kind None) adds no bias to anything.
-        if kind is None or (kind == "elementwise" and not _is_bias(op, slot)):
-            return ROLE_CONSTANT
-    return role
+    if not scalar or (explicit and op.op_type not in _QUANTISED_BINARY):
+        return role
+    # What is settled before the run (kind None) adds no bias to anything.
+    constant = kind is None or (kind == "elementwise" and not _is_bias(op, slot))
+    return ROLE_CONSTANT if constant else role
 
 
-def _is_zero(tensor: Tensor, zeros: Zeros) -> bool:
+def _is_zero(tensor: Tensor, seen: Seen) -> bool:
     if tensor.value is not None:
         return not any(tensor.value)
     return all(
-        any(_contains(whole, slab.ranges) for whole in zeros.slabs.get(slab.root, ()))
+        any(_contains(whole, slab.ranges) for whole in seen.zeros.get(slab.root, ()))
         for slab in tensor.stored
     )
 
@@ -142,7 +157,7 @@ def _is_spread(tensor: Tensor) -> bool:
     return all(stop - start <= step for start, stop, step in ranges) and numel(tensor.shape) != 1
 
 
-def _is_state(op: Op, slot: int, role: str, kind: str | None, zeros: Zeros) -> bool:
+def _is_state(op: Op, slot: int, role: str, kind: str | None, seen: Seen) -> bool:
     """Whether an input, if it is all zero, is a state.
 
     By its role; as the left operand of a stored matrix, and from then on wherever it is
@@ -158,7 +173,7 @@ def _is_state(op: Op, slot: int, role: str, kind: str | None, zeros: Zeros) -> b
         return False
     if op.op_type == "Mul" or (op.op_type == "Sub" and slot == 0):
         return any(t is not None and t.shape == tensor.shape for t in op.outputs)
-    return all(slab.root in zeros.states for slab in tensor.stored)
+    return all(slab.root in seen.states for slab in tensor.stored)
 
 
 def _is_matrix(tensor: Tensor | None) -> bool:
@@ -174,4 +189,10 @@ def _is_lent(op: Op, slot: int) -> bool:
 
 
 def _is_bias(op: Op, slot: int) -> bool:
-    return any(t is not None and t.shape for t in op.outputs) and is_parameter(op, slot)
+    output = next((t for t in op.outputs if t is not None and t.shape), None)
+    if output is None or not output.shape:
+        return False
+    if op.op_type in _QUANTISED_BINARY:
+        tensor = op.inputs[slot]
+        return tensor is not None and bool(tensor.shape) and output.shape[-1] == 1
+    return is_parameter(op, slot)

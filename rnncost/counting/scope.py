@@ -9,7 +9,7 @@ import msgspec
 from rnncost.counting.cost import OpCost, UncountableError
 from rnncost.counting.loops import body_inputs
 from rnncost.counting.registry import Registered, find
-from rnncost.counting.roles import Stored, Zeros, note_zeros, stored_inputs
+from rnncost.counting.roles import Seen, Stored, note, stored_inputs
 from rnncost.graph.dim import Dim
 from rnncost.graph.ir import Graph, Op, Tensor, Uncounted
 from rnncost.units import DTYPE_BITS
@@ -117,7 +117,7 @@ class _Pass:
     def __init__(self) -> None:
         self.runtime: set[str] = set()
         self.uncounted: list[Uncounted] = []
-        self.zeros = Zeros()
+        self.seen = Seen()
         self.count = 0
 
     def scope(self, graph: Graph, times: Dim, inputs: Sequence[Tensor]) -> Scope:
@@ -132,13 +132,13 @@ class _Pass:
         if executions == 0:
             return self.idle(op, index)
         inputs = [t for t in op.inputs if t is not None and t.name in self.runtime]
-        note_zeros(self.zeros, op.inputs)
+        note(self.seen, op)
         registered = find(op.op_type)
         if _settled(op, inputs):
-            stored = stored_inputs(op, registered, None, self.zeros)
+            stored = stored_inputs(op, registered, None, self.seen)
             return _constant(op, index, executions, stored)
         cost, reason = _cost(op, registered)
-        stored = stored_inputs(op, registered, cost.kind, self.zeros)
+        stored = stored_inputs(op, registered, cost.kind, self.seen)
         if not reason and not inputs and _foldable(op, cost):
             return _constant(op, index, executions, stored)
         reason = reason or _unsized(op, cost)
@@ -174,7 +174,7 @@ class _Pass:
     def idle(self, op: Op, index: int) -> Node:
         registered = find(op.op_type)
         cost, _ = _cost(op, registered)
-        stored = stored_inputs(op, registered, cost.kind, self.zeros)
+        stored = stored_inputs(op, registered, cost.kind, self.seen)
         body = None if op.body is None else self.scope(op.body, 0, ())
         return Node(
             index=index, op=op, cost=cost, status=IDLE, executions=0, stored=stored, body=body
@@ -217,6 +217,8 @@ def _cost(op: Op, registered: Registered | None) -> tuple[OpCost, str]:
         return _LOOP_COST, "" if op.body is not None else "its body is not known"
     if registered is None:
         return _CONSTANT_COST, "no counting rule for this operator"
+    if not op.outputs:
+        return _CONSTANT_COST, "it has no outputs"
     try:
         return registered.rule(op), ""
     except UncountableError as error:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from rnncost.graph.dim import Dim, Symbol, hint, maximum
+from rnncost.graph.bounds import lower_bound
+from rnncost.graph.dim import Dim, hint, maximum
 
 Preds = Sequence[tuple[int, ...]]
 Region = tuple[int, int]
@@ -57,16 +58,8 @@ def larger(a: Dim, b: Dim) -> Dim:
 
 
 def _at_least_zero(dim: Dim) -> bool:
-    """Whether a difference of counts is known not to be negative."""
-    if isinstance(dim, int):
-        return dim >= 0
-    rest = 0
-    for monomial, coefficient in dim.terms.items():
-        if monomial and coefficient < 0:
-            return False
-        if all(isinstance(atom, Symbol) for atom, _ in monomial):
-            rest += coefficient
-    return rest >= 0
+    low = lower_bound(dim)
+    return low is not None and low >= 0
 
 
 def _size(dim: Dim) -> int:

@@ -278,5 +278,7 @@ def _notes(
     if missing:
         notes.append(f"no peak for {', '.join(missing)} in the profile: fp32's is used")
     if counted.uncounted:
-        notes.append(f"{len(counted.uncounted)} uncounted operators are left out")
+        missed = len(counted.uncounted)
+        operators = "operator is" if missed == 1 else "operators are"
+        notes.append(f"{missed:,} uncounted {operators} left out")
     return notes

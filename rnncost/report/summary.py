@@ -126,6 +126,12 @@ def verdict(report: Report) -> str:
     ]
     if report.uncounted:
         parts.append(f"{plural(len(report.uncounted), 'op')} uncounted")
+    if report.bindings.assumed:
+        dims = report.bindings.dims
+        given = [
+            f"{name}={dims[name]}" if name in dims else name for name in report.bindings.assumed
+        ]
+        parts.append(f"assuming {_names(given)}")
     return printable(f"{report.model.path or 'model'}: {', '.join(parts)}")
 
 

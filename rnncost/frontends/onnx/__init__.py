@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["load"]
+
+OLDEST_OPSET, NEWEST_OPSET = 7, 28
+"""The operator sets of ai.onnx whose operators are followed as they were defined."""
 
 _MAX_ATTEMPT_S = 0.5
 """A model that takes longer than this to follow is not tried with other assumptions."""
@@ -63,7 +66,7 @@ def load(
         graph = lower_graph(ctx, trace(model, proto, binding))
     else:
         binding, ctx, graph = _fit(proto, binding, cost_of)
-    symbolic, reason = _symbolic(proto, binding, ctx)
+    symbolic, reason, provisos = _symbolic(proto, binding, ctx)
     return Source(
         graph=graph,
         symbolic=symbolic,
@@ -77,7 +80,11 @@ def load(
         shapes=binding.shapes(),
         values=binding.values(),
         traced=request.trace,
-        warnings=(*_changed(usual, binding), *dict.fromkeys(ctx.warnings)),
+        warnings=(
+            *_unfamiliar(proto.opset.get("", OLDEST_OPSET)),
+            *_changed(usual, binding),
+            *dict.fromkeys((*ctx.warnings, *provisos)),
+        ),
     )
 
 
@@ -109,8 +116,24 @@ def _changed(usual: Binding, binding: Binding) -> Iterator[str]:
         yield f"the usual assumption of {ASSUMED_OTHER} contradicts the model: {sizes} fits it"
 
 
-def _symbolic(proto: ModelProto, binding: Binding, ctx: Context) -> tuple[Graph | None, str]:
-    """The same graph with its free dimensions kept, or why there is none."""
+def _unfamiliar(opset: int) -> Iterator[str]:
+    """A warning on an operator set whose operators may differ from those that are known."""
+    if opset < OLDEST_OPSET:
+        yield (
+            f"the model uses opset {opset} of ai.onnx; rnncost knows {OLDEST_OPSET} to "
+            f"{NEWEST_OPSET}, and before {OLDEST_OPSET} operators broadcast otherwise: convert it"
+        )
+    elif opset > NEWEST_OPSET:
+        yield (
+            f"the model uses opset {opset} of ai.onnx, and {NEWEST_OPSET} is the newest that "
+            "rnncost knows: operators may have changed since"
+        )
+
+
+def _symbolic(
+    proto: ModelProto, binding: Binding, ctx: Context
+) -> tuple[Graph | None, str, Sequence[str]]:
+    """The same graph with its free dimensions kept, or why there is none; and its provisos."""
     reason = ""
     for distinct in (True, False):
         symbols = binding.symbols(distinct=distinct)
@@ -118,12 +141,12 @@ def _symbolic(proto: ModelProto, binding: Binding, ctx: Context) -> tuple[Graph 
             break
         again = Context(proto, binding, symbols, ctx.cost_of, before=ctx)
         try:
-            return lower_graph(again), ""
+            return lower_graph(again), "", again.provisos
         except ModelError as error:
             reason = reason or str(error)
             if not isinstance(error, ShapeError) or not binding.may_be_equal():
                 break
-    return None, reason
+    return None, reason, ()
 
 
 def _operators(graph: Graph) -> Dim:

@@ -86,6 +86,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         """
         taken = set(self.dims.values())
         samples: dict[int, int] = {}
+        latest: dict[int, int] = {}  # the prime to search on from
         found: dict[str, Dim] = {}
         for name, value in self.dims.items():
             if name in self.settled:
@@ -93,7 +94,9 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             if value not in samples or distinct:
                 unused = value > 1 and value not in samples
-                samples[value] = value if unused else _prime(7 if value < 2 else value, taken)
+                if not unused:
+                    latest[value] = _prime(latest.get(value, 7 if value < 2 else value), taken)
+                samples[value] = value if unused else latest[value]
                 taken.add(samples[value])
             found[name] = symbol(name, samples[value])
         return found

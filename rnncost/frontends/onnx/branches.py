@@ -6,7 +6,7 @@ import msgspec
 
 from rnncost.errors import ModelError, ShapeError
 from rnncost.frontends.onnx.blame import how_to_settle
-from rnncost.frontends.onnx.context import Context, Walk
+from rnncost.frontends.onnx.context import Context, Undone, Walk
 from rnncost.frontends.onnx.order import describe
 from rnncost.frontends.onnx.proto import GraphProto, NodeProto
 from rnncost.frontends.onnx.scope import Bound, Event, Scope
@@ -41,14 +41,13 @@ def lower_if(
     name = ctx.op_name(node, index, scope)
     condition = ctx.read(node, scope)[0]
     event = scope.event(index)
-    taken = None if scope.tolerant else _decision(ctx, name, graphs, event, condition)
+    taken = None if scope.tolerant else _decision(ctx, node, name, graphs, event, condition)
     if taken is not None:
         lowered = _branch(ctx, walk, graphs[taken], name, taken, scope, event)
     elif scope.tolerant:
         lowered, taken = _branch(ctx, walk, graphs[_THEN], name, _THEN, scope, None), _THEN
     else:
-        taken = _costlier(ctx, walk, node, graphs, name, scope)
-        lowered = _branch(ctx, walk, graphs[taken], name, taken, scope, None)
+        taken, lowered = _costlier(ctx, walk, node, graphs, name, scope)
     ctx.decided[name] = taken == _THEN
     if len(lowered.outputs) < len(node.outputs):
         raise ModelError(f"{describe(node)} has more outputs than its {taken} gives")
@@ -62,14 +61,23 @@ def lower_if(
 
 def _decision(
     ctx: Context,
+    node: NodeProto,
     name: str,
     graphs: dict[str, GraphProto],
     event: Event | None,
     condition: Bound | None,
 ) -> str | None:
     """The branch taken, as far as an earlier pass, a trace or the condition settles it."""
+    value = None if condition is None else condition.known.value
+    known = value is not None and len(value) == 1
     if name in ctx.forced:
-        return _THEN if ctx.forced[name] else _ELSE
+        taken = _THEN if ctx.forced[name] else _ELSE
+        if name in ctx.settled_before and not known:
+            ctx.provisos.append(
+                f"the formulas hold for the dimensions where {describe(node)} takes its {taken}, "
+                "as it does here"
+            )
+        return taken
     if event is not None:
         ran = [branch for branch in (_THEN, _ELSE) if event.frames.get(branch)]
         if ran:
@@ -78,9 +86,9 @@ def _decision(
         silent = [b for b, g in graphs.items() if all(n.op_type == "Constant" for n in g.nodes)]
         if len(silent) == 1:
             return silent[0]
-    value = None if condition is None else condition.known.value
-    if value is None or len(value) != 1:
+    if value is None or not known:
         return None
+    ctx.settled.add(name)
     decider = value[0]
     truth = hint(decider) != 0 if isinstance(decider, Expr) else bool(decider)
     return _THEN if truth else _ELSE
@@ -109,18 +117,25 @@ def _costlier(
     graphs: dict[str, GraphProto],
     name: str,
     scope: Scope,
-) -> str:
-    """The branch with the greater cost; a branch that contradicts its inputs is not taken."""
+) -> tuple[str, _Lowered]:
+    """The branch with the greater cost; a branch that contradicts its inputs is not taken.
+
+    Each is lowered once, whichever is taken: branches nest, and twice at each level would
+    be exponential in their depth.
+    """
     costs: dict[str, int] = {}
+    passes: dict[str, tuple[_Lowered, Undone]] = {}
     failure: ShapeError | None = None
     for branch, graph in graphs.items():
         mark = ctx.mark()
         try:
-            ops = _branch(ctx, walk, graph, name, branch, scope, None).ops
-            costs[branch] = hint(ctx.cost_of(Graph(inputs=(), outputs=(), ops=ops)))
+            lowered = _branch(ctx, walk, graph, name, branch, scope, None)
+            costs[branch] = hint(ctx.cost_of(Graph(inputs=(), outputs=(), ops=lowered.ops)))
         except ShapeError as error:
             failure = failure or error
-        ctx.rollback(mark)
+            ctx.rollback(mark)
+        else:
+            passes[branch] = lowered, ctx.rollback(mark)
     if failure is not None and not costs:
         raise failure
     taken = max(costs, key=lambda branch: costs[branch])
@@ -129,7 +144,9 @@ def _costlier(
         f"{describe(node)} is assumed to take its {taken}, {why}: "
         f"{how_to_settle(ctx, scope, node.inputs[0])}"
     )
-    return taken
+    lowered, undone = passes[taken]
+    ctx.restore(undone)
+    return taken, lowered
 
 
 def _stored_uses(

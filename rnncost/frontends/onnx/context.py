@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from rnncost.errors import ModelError
 from rnncost.frontends.onnx.bind import Binding
 from rnncost.frontends.onnx.infer.base import Known
-from rnncost.frontends.onnx.names import Names
+from rnncost.frontends.onnx.names import Given, Names
 from rnncost.frontends.onnx.order import Captures, describe
 from rnncost.frontends.onnx.proto import ModelProto, NodeProto
 from rnncost.frontends.onnx.scope import Bound, Scope
@@ -15,8 +17,18 @@ from rnncost.frontends.onnx.stored import StoredTensors
 from rnncost.graph.dim import Dim
 from rnncost.graph.ir import Graph, Op, Tensor, Uncounted
 
-MAX_VISITS = 500_000
+MAX_VISITS = 100_000
 """The most nodes that one pass visits, each call and each unrolled trip counted again."""
+
+
+class Undone(msgspec.Struct, frozen=True):
+    """What a pass left in a context before it was rolled back."""
+
+    tensors: list[Given]
+    ops: list[Given]
+    warnings: list[str]
+    uncounted: list[Uncounted]
+    declared: list[str]
 
 
 class Context:
@@ -24,7 +36,8 @@ class Context:
 
     ``dims`` are the values of the free dimensions in this pass. A symbolic pass keeps them
     as expressions, and takes the branches that the pass ``before`` it decided, by the name
-    of the If.
+    of the If. ``settled`` has those that their condition decided; where free dimensions
+    decide the condition, ``provisos`` says that the formulas hold for this branch alone.
     """
 
     def __init__(
@@ -45,6 +58,9 @@ class Context:
         self.stored: StoredTensors = StoredTensors() if before is None else before.stored
         self.captures: Captures = {} if before is None else before.captures
         self.decided: dict[str, bool] = {}
+        self.settled: set[str] = set()
+        self.settled_before = frozenset() if before is None else frozenset(before.settled)
+        self.provisos: list[str] = []
         self.tensors = Names()
         self.ops = Names()
         self.warnings: list[str] = []
@@ -70,13 +86,28 @@ class Context:
         notes = (len(self.warnings), len(self.uncounted), len(self.declared))
         return (self.tensors.mark(), self.ops.mark(), *notes)
 
-    def rollback(self, mark: tuple[int, ...]) -> None:
+    def rollback(self, mark: tuple[int, ...]) -> Undone:
+        """Go back to the mark; what ``restore`` takes the pass into account again with."""
         tensors, ops, warnings, uncounted, declared = mark
-        self.tensors.rollback(tensors)
-        self.ops.rollback(ops)
+        undone = Undone(
+            tensors=self.tensors.rollback(tensors),
+            ops=self.ops.rollback(ops),
+            warnings=self.warnings[warnings:],
+            uncounted=self.uncounted[uncounted:],
+            declared=self.declared[declared:],
+        )
         del self.warnings[warnings:]
         del self.uncounted[uncounted:]
         del self.declared[declared:]
+        return undone
+
+    def restore(self, undone: Undone) -> None:
+        """Redo, at the mark it came back to, a pass whose results are wanted after all."""
+        self.tensors.restore(undone.tensors)
+        self.ops.restore(undone.ops)
+        self.warnings += undone.warnings
+        self.uncounted += undone.uncounted
+        self.declared += undone.declared
 
     def bind(self, name: str, known: Known) -> Bound:
         """Give a value its tensor, under a name of its own."""

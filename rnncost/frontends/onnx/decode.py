@@ -125,8 +125,10 @@ def _add_opset(src: Source, start: int, end: int, opset: dict[str, int]) -> None
             version = signed(a)
         else:
             reject_known(tag, a, _OPSET_KNOWN, "opset import")
+    name = domain or "ai.onnx"
+    if not (0 if domain else 1) <= version < 1 << 31:
+        raise WireError(f"it imports {name} in version {version:,}, which cannot be", start)
     if opset.setdefault(domain, version) != version:
-        name = domain or "ai.onnx"
         raise WireError(f"it imports {name} in versions {opset[domain]} and {version}", start)
 
 

@@ -8,13 +8,14 @@ from rnncost.frontends.onnx.context import Context, Walk
 from rnncost.frontends.onnx.emit import Shell, emit
 from rnncost.frontends.onnx.idle import lower_idle
 from rnncost.frontends.onnx.infer.base import Element, Known
+from rnncost.frontends.onnx.infer.bounds import larger
 from rnncost.frontends.onnx.order import describe
 from rnncost.frontends.onnx.proto import GraphProto, NodeProto, ValueInfo
 from rnncost.frontends.onnx.repeat import Plan, group_frames, group_trips, passes_through
 from rnncost.frontends.onnx.scope import Bound, Event, Scope
 from rnncost.frontends.onnx.sequences import grow_sequences
 from rnncost.frontends.onnx.trips import follow, inside, solve
-from rnncost.graph.dim import Dim, Expr, hint, minimum
+from rnncost.graph.dim import Dim, Expr, minimum
 from rnncost.graph.ir import Op
 
 
@@ -99,7 +100,9 @@ def _trips(
     most: Dim | None = None
     if limit is not None:
         element = _only(limit)
-        most = max(element, 0, key=hint) if isinstance(element, (int, Expr)) else None
+        if isinstance(element, bool):
+            raise ModelError(f"the trip count of {describe(plan.node)} is a bool, not a number")
+        most = larger(element, 0) if isinstance(element, (int, Expr)) else None
         if most == 0:
             return 0
     if condition is not None:
@@ -120,7 +123,8 @@ def _trips(
     if until is None:
         return _followed_trips(ctx, walk, plan, scope, most)
     if until.end is not None:
-        return until.end + 1 if most is None else minimum(most, until.end + 1)
+        count = larger(until.end, 0) + 1
+        return count if most is None else minimum(most, count)
     if most is None:
         raise ControlFlowError(f"{describe(plan.node)} never ends: its condition stays true")
     return most

@@ -36,6 +36,7 @@ __all__ = ["Call", "Element", "InferenceError", "Known", "View", "infer"]
 
 _EXTENT_LIMIT = 1 << 63
 _RANK_LIMIT = 256
+_REASON_CHARS = 200
 _FREE_ELEMENTS = 256
 """The most elements of a tensor that holds free dimensions; shapes have far fewer."""
 
@@ -60,7 +61,7 @@ def infer(call: Call) -> tuple[Known, ...]:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct_error) as e:
         raise InferenceError(
             f"inputs {', '.join(_text(source) for source in call.inputs)} do not fit the"
-            f" operator's definition ({e or type(e).__name__})"
+            f" operator's definition ({_first_line(e)})"
         ) from None
     if len(outputs) < call.outputs:
         raise InferenceError(f"{call.outputs} outputs are listed, there are {len(outputs)}")
@@ -105,6 +106,10 @@ def _checked(output: Known) -> Known:
 def _check_rank(shape: Shape) -> None:
     if len(shape) > _RANK_LIMIT:
         raise InferenceError(f"a tensor has {len(shape)} dimensions, more than {_RANK_LIMIT}")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:_REASON_CHARS] or type(error).__name__
 
 
 def _text(source: Known | None) -> str:

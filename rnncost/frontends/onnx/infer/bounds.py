@@ -8,10 +8,10 @@ every value. The caller checks a result against one with plain integers.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Union
 
 from rnncost.frontends.onnx.infer.base import InferenceError
-from rnncost.graph.dim import Atom, Dim, Expr, Shape, Symbol, hint, maximum, minimum
+from rnncost.graph.bounds import lower_bound
+from rnncost.graph.dim import Dim, Expr, Shape, hint, maximum, minimum
 
 SIZE_LIMIT = 128
 """The largest expression that is followed; real models stay far below it."""
@@ -119,37 +119,6 @@ def _broadcast_two(a: Shape, b: Shape) -> Shape:
     return tuple(dims)
 
 
-def lower_bound(dim: Union[Dim, Atom]) -> int | None:
-    """The least value for free dimensions of at least 1, or None where that is not clear."""
-    if isinstance(dim, int):
-        return dim
-    if isinstance(dim, Symbol):
-        return 1
-    if isinstance(dim, Expr):
-        total = 0
-        for monomial, coefficient in dim.terms.items():
-            value = coefficient
-            for atom, power in monomial:
-                low = lower_bound(atom)
-                if coefficient < 0 or low is None or low < 0:
-                    return None
-                value *= low**power
-            total += value
-        return total
-    lows = [lower_bound(arg) for arg in dim.args]
-    if dim.fn == "max":
-        return max((low for low in lows if low is not None), default=None)
-    if dim.fn == "min":
-        known = [low for low in lows if low is not None]
-        return min(known) if len(known) == len(lows) else None
-    divisor = dim.args[1]
-    if not isinstance(divisor, int) or divisor < 1:
-        return None
-    if dim.fn == "%":
-        return 0
-    return None if lows[0] is None else lows[0] // divisor
-
-
 def larger(a: Dim, b: Dim) -> Dim:
     """The larger of two dimensions, settled where free dimensions of at least 1 allow."""
     if isinstance(a, int) and isinstance(b, int):
@@ -166,6 +135,19 @@ def smaller(a: Dim, b: Dim) -> Dim:
     if _never_below(a, b):
         return b
     return a if _never_below(b, a) else minimum(a, b)
+
+
+def at_least(dim: Dim, least: int) -> bool:
+    """Whether a dimension reaches ``least``, for all free dimensions alike.
+
+    Raises:
+        UnknownElementError: free dimensions decide.
+    """
+    if _never_below(dim, least):
+        return True
+    if _never_below(least - 1, dim):
+        return False
+    raise UnknownElementError
 
 
 def clamp(dim: Dim, low: Dim, high: Dim) -> Dim:

@@ -11,6 +11,7 @@ from rnncost.frontends.onnx.infer.operands import (
     ints_of,
     known,
     operand,
+    quoted,
     str_attr,
     unknown,
 )
@@ -31,7 +32,7 @@ def _spatial(call: Call, name: str, number: int, default: int) -> tuple[int, ...
 def _auto_pad(call: Call) -> str:
     mode = str_attr(call, "auto_pad", "NOTSET")
     if mode not in ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"):
-        raise InferenceError(f"auto_pad is {mode!r}")
+        raise InferenceError(f"auto_pad is {quoted(mode)}")
     return mode
 
 
@@ -228,6 +229,8 @@ def _pooled(call: Call, shape: Shape) -> Shape:
     kernel = ints_attr(call, "kernel_shape")
     if kernel is None or len(kernel) != len(shape) - 2:
         raise InferenceError(f"kernel_shape does not fit an input {shape_text(shape)}")
+    if min(kernel, default=1) < 1:
+        raise InferenceError(f"kernel_shape {shape_text(kernel)} must be positive")
     rounds_up = bool(int_attr(call, "ceil_mode", 0))
     return (*shape[:2], *window_extents(call, shape[2:], kernel, rounds_up=rounds_up))
 

@@ -20,7 +20,7 @@ def count(shape: Shape) -> int | None:
     """The number of elements of a shape, or None where it is free or above the limit."""
     total = 1
     for dim in shape:
-        if not isinstance(dim, int):
+        if not isinstance(dim, int) or dim < 0:
             return None
         total *= dim
     return total if total <= VALUE_LIMIT else None

@@ -17,6 +17,7 @@ from rnncost.frontends.onnx.infer import flat
 from rnncost.frontends.onnx.infer.base import Element, Known
 from rnncost.frontends.onnx.infer.bounds import (
     UnknownElementError,
+    at_least,
     larger,
     smaller,
     times,
@@ -209,14 +210,33 @@ def minimum(a: Element, b: Element) -> Element:
 
 
 def equal(a: Element, b: Element) -> Element:
-    return sample(a) == sample(b)
+    """Whether two elements are equal.
+
+    Raises:
+        UnknownElementError: free dimensions decide.
+    """
+    if isinstance(a, Expr) or isinstance(b, Expr):
+        one, other = _dims(a, b)
+        return at_least(one - other, 0) and at_least(other - one, 0)
+    return a == b
 
 
 def less(a: Element, b: Element) -> Element:
+    """Whether ``a`` is below ``b``.
+
+    Raises:
+        UnknownElementError: free dimensions decide, or an element is text.
+    """
+    if isinstance(a, Expr) or isinstance(b, Expr):
+        low, high = _dims(a, b)
+        return at_least(high - low, 1)
     return bool(_order(a) < _order(b))
 
 
 def less_or_equal(a: Element, b: Element) -> Element:
+    if isinstance(a, Expr) or isinstance(b, Expr):
+        low, high = _dims(a, b)
+        return at_least(high - low, 0)
     return bool(_order(a) <= _order(b))
 
 
@@ -225,12 +245,13 @@ def negate(a: Element) -> Element:
 
 
 def absolute(a: Element) -> Element:
+    if isinstance(a, Expr):
+        return larger(a, -a)
     return a if _order(a) >= 0 else negate(a)
 
 
 def sign(a: Element) -> Element:
-    x = _order(a)
-    return (x > 0) - (x < 0)
+    return bool(less(0, a)) - bool(less(a, 0))
 
 
 def rounded(fn: Callable[[float], int]) -> Scalar:

@@ -7,6 +7,8 @@ from rnncost.frontends.onnx.infer.base import Call, Element, InferenceError, Kno
 from rnncost.frontends.onnx.infer.bounds import shape_text
 from rnncost.graph.dim import Dim, Expr, Shape, hint
 
+_QUOTED_CHARS = 60  # of a text from the file, what a message shows
+
 
 def operand(call: Call, index: int) -> Known:
     """The input at ``index``.
@@ -151,3 +153,8 @@ def concrete(values: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
 def is_one(dim: Dim) -> bool:
     """Whether a dimension is 1, at the sample values where free ones decide."""
     return hint(dim) == 1
+
+
+def quoted(text: str) -> str:
+    """Text of a file for a message, cut, because a file may make it as long as it likes."""
+    return repr(text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS]}…")

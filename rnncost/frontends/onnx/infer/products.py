@@ -10,6 +10,7 @@ from rnncost.frontends.onnx.infer.operands import (
     int_attr,
     known,
     operand,
+    quoted,
     required_int,
     str_attr,
     unknown,
@@ -154,7 +155,7 @@ def einsum(call: Call) -> tuple[Known, ...]:
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
     if len(terms) != len(shapes):
-        raise InferenceError(f"equation {equation!r} does not have {len(shapes)} terms")
+        raise InferenceError(f"equation {quoted(equation)} does not have {len(shapes)} terms")
     extents: dict[str, Dim] = {}
     spread: Shape = ()
     for term, shape in zip(terms, shapes, strict=True):
@@ -170,12 +171,12 @@ def _bind(term: str, shape: Shape, extents: dict[str, Dim], spread: Shape) -> Sh
     before, dots, after = term.partition("...")
     free = len(shape) - len(before) - len(after)
     if free < 0 or (free and not dots):
-        raise InferenceError(f"term {term!r} does not fit {shape_text(shape)}")
+        raise InferenceError(f"term {quoted(term)} does not fit {shape_text(shape)}")
     tail = shape[len(shape) - len(after) :]
     pairs = [*zip(before, shape, strict=False), *zip(after, tail, strict=True)]
     for letter, dim in pairs:
         if not letter.isalpha():
-            raise InferenceError(f"term {term!r} is not made of letters")
+            raise InferenceError(f"term {quoted(term)} is not made of letters")
         shared = broadcast_dim(extents.get(letter, dim), dim)
         if shared is None:
             raise InferenceError(f"dimension {letter!r} is both {extents[letter]} and {dim}")
@@ -188,6 +189,6 @@ def _output(term: str, extents: dict[str, Dim], spread: Shape) -> Shape:
     before, dots, after = term.partition("...")
     for letter in before + after:
         if letter not in extents:
-            raise InferenceError(f"the output term {term!r} names no dimension of the inputs")
+            raise InferenceError(f"the output term {quoted(term)} names no dimension of the inputs")
     middle = spread if dots else ()
     return (*[extents[c] for c in before], *middle, *[extents[c] for c in after])

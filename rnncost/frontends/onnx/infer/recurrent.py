@@ -9,6 +9,7 @@ from rnncost.frontends.onnx.infer.operands import (
     int_attr,
     known,
     operand,
+    quoted,
     str_attr,
     unknown,
 )
@@ -70,7 +71,7 @@ def _layer(call: Call, x: Known, gates: int, w: Shape | None, r: Shape | None) -
 def _directions(call: Call) -> int:
     direction = str_attr(call, "direction", "forward")
     if direction not in ("forward", "reverse", "bidirectional"):
-        raise InferenceError(f"direction is {direction!r}")
+        raise InferenceError(f"direction is {quoted(direction)}")
     return 2 if direction == "bidirectional" else 1
 
 

@@ -201,6 +201,8 @@ def tile(call: Call) -> tuple[Known, ...]:
         raise InferenceError(
             f"{len(repeats)} repeats do not fit the {len(x.shape)} dimensions of the input"
         )
+    if any(hint(times) < 0 for times in repeats):
+        raise InferenceError(f"the repeats {shape_text(repeats)} must not be negative")
     dims = tuple([dim * times for dim, times in zip(x.shape, repeats, strict=True)])
     stored, seen = views.copied(x, dims)
     value = _tiled(x.value, x.shape, dims)
