@@ -120,6 +120,10 @@ class _Paths(msgspec.Struct, frozen=True):
             self.executed[local] = executed
 
 
+_UNKNOWN_DIRECTION = (
+    "a cell without an RNN operator: its steps are taken to follow time, so a reversed one "
+    "needs more lookahead than is counted"
+)
 _FREE = _Waits()
 _NO_NAMES: frozenset[str] = frozenset()
 _NO_CELL: tuple[int | None, Cell | None] = (None, None)
@@ -297,4 +301,10 @@ def _recurrent_product(node: Node, steps: Dim, state_bytes: Dim) -> OpCost:
             if width % depth == 0:
                 dims["G"] = width // depth
     cost = _all_sequential(node.cost)
-    return msgspec.structs.replace(cost, kind="recurrent", dims=dims, state_bytes=state_bytes)
+    return msgspec.structs.replace(
+        cost,
+        kind="recurrent",
+        dims=dims,
+        state_bytes=state_bytes,
+        notes=(*cost.notes, _UNKNOWN_DIRECTION),
+    )
