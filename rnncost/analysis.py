@@ -94,9 +94,9 @@ def analyze(
     loaded = tuple(p if isinstance(p, HardwareProfile) else load_profile(p) for p in profiles)
     threads = _whole("threads", threads)
     request = Request(
-        dims={str(name): _whole(f"dimension {name!r}", n) for name, n in (dims or {}).items()},
-        shapes={str(name): _shape(name, shape) for name, shape in (shapes or {}).items()},
-        values={str(name): input_value(name, value) for name, value in (values or {}).items()},
+        dims={str(name): _whole(f"dimension {name!r}", n) for name, n in _named("dims", dims)},
+        shapes={str(name): _shape(name, shape) for name, shape in _named("shapes", shapes)},
+        values={str(name): input_value(name, value) for name, value in _named("values", values)},
         trace=trace,
         assume=assume,
     )
@@ -166,6 +166,14 @@ def input_value(name: str, value: Any) -> InputValue:
 
     flatten(value, 0)
     return InputValue(tuple(shape), tuple(flat))
+
+
+def _named(argument: str, given: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:
+    if given is None:
+        return ()
+    if not isinstance(given, Mapping):
+        raise BindingError(f"{argument} is a {type(given).__name__}: give a dict by name")
+    return given.items()
 
 
 def _whole(what: str, number: Any) -> int:

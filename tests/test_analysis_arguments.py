@@ -39,6 +39,7 @@ def test_numbers_of_numpy_are_numbers(given: dict[str, Any]) -> None:
         ({"dims": {"seq": "5"}}, "dimension 'seq' must be a whole number, not '5'"),
         ({"dims": {"seq": 5.0}}, "dimension 'seq' must be a whole number, not 5.0"),
         ({"dims": {3: 5}}, "no free dimension '3'"),
+        ({"dims": [1]}, "dims is a list: give a dict by name"),
         ({"shapes": {"x": "5x1x3"}}, r"the shape of 'x' must be a tuple as \(1, 576\)"),
         ({"shapes": {"x": 5}}, r"the shape of 'x' must be a tuple as \(1, 576\), not 5"),
         ({"shapes": {"x": (None, 1, 3)}}, "each dimension of 'x' must be a whole number, not None"),
