@@ -130,6 +130,8 @@ def test_equal_expressions_have_equal_hashes(p: Pair, q: Pair) -> None:
         ((4 * SEQ) // 2, "2*seq"),
         ((4 * SEQ * BATCH) // (2 * BATCH), "2*seq"),
         ((SEQ + 3) // 2, "((seq + 3) // 2)"),
+        (SEQ // 2 // 2, "((seq // 2) // 2)"),
+        ((2 * SEQ) // 3, "((2*seq) // 3)"),
         ((4 * SEQ + 7) // 4, "seq + 1"),
         (SEQ * SEQ * 3 - BATCH, "3*seq^2 - batch"),
         (98304 * BATCH * SEQ + 4096 * BATCH, "98304*batch*seq + 4096*batch"),

@@ -59,7 +59,7 @@ class Call:
         self.hint = _FUNCTIONS[fn](*(hint(a) for a in args))
         # Kept, since it is the hash and the sort key of the monomials it stands in.
         if fn in ("//", "%"):
-            left, right = (f"({a})" if isinstance(a, Expr) else str(a) for a in args)
+            left, right = map(_operand, args)
             self.text = f"({left} {fn} {right})"
         else:
             self.text = f"{fn}({', '.join(map(str, args))})"
@@ -347,6 +347,15 @@ def _quotient(monomial: Monomial, by: Monomial) -> Monomial | None:
             return None
         powers[atom] = left
     return tuple((a, p) for a, p in powers.items() if p)
+
+
+def _operand(dim: Dim) -> str:
+    """A dimension as an operand of a division: in parentheses unless it is a single atom."""
+    if isinstance(dim, int):
+        return str(dim)
+    ((monomial, coefficient), *others) = dim.terms.items()
+    alone = not others and coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1
+    return str(dim) if alone else f"({dim})"
 
 
 def _text(terms: Mapping[Monomial, int]) -> str:
