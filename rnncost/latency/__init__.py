@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rnncost.errors import BindingError, nearest
-from rnncost.latency.roofline import PRECISION_BITS, roofline
+from rnncost.latency.assembly import PRECISION_BITS, assemble
+from rnncost.latency.roofline import roofline
 
 if TYPE_CHECKING:
     from rnncost.counting.counted import Counted
@@ -39,4 +40,5 @@ def estimate(
             f"unknown precision {precision!r}{nearest(precision, PRECISION_BITS)}; "
             f"choose one of {', '.join(PRECISION_BITS)}"
         )
-    return roofline(counted, profile, threads=threads, precision=precision)
+    prediction = roofline(counted, profile, threads=threads, precision=precision)
+    return assemble(counted, profile, prediction, threads=threads, precision=precision)

@@ -11,39 +11,24 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 from msgspec import Meta
 
+from rnncost.profiles.quantities import (
+    Duration,
+    Evidence,
+    Name,
+    Quantity,
+    Strict,
+    Text,
+)
+from rnncost.profiles.runtimes import Cudnn, Mcu, OnnxRuntimeCpu, PytorchCpu
+
 SCHEMA_VERSION = 1
 
 Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "int8"]
 Kind = Literal["cpu", "gpu", "mcu"]
-Evidence = Literal["datasheet", "measured", "assumed"]
-
-Text = Annotated[str, Meta(min_length=1)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
+Runtime = Literal["roofline", "onnxruntime-cpu", "cudnn", "pytorch-cpu", "mcu"]
 
 
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Quantity(_Strict, frozen=True, kw_only=True):
-    """A positive number, where it comes from, and how far to trust it."""
-
-    value: Annotated[float, Meta(gt=0)]
-    kind: Evidence
-    source: Text
-    note: str = ""
-
-
-class Duration(_Strict, frozen=True, kw_only=True):
-    """Seconds that something takes, zero allowed, and where the figure comes from."""
-
-    value: Annotated[float, Meta(ge=0)]
-    kind: Evidence
-    source: Text
-    note: str = ""
-
-
-class Peaks(_Strict, frozen=True, kw_only=True):
+class Peaks(Strict, frozen=True, kw_only=True):
     """The most MACs a second that one thread can reach, by precision (on a GPU: the device)."""
 
     fp32: Quantity
@@ -54,7 +39,23 @@ class Peaks(_Strict, frozen=True, kw_only=True):
     int8: Union[Quantity, None] = None
 
 
-class MemoryLevel(_Strict, frozen=True, kw_only=True):
+class Processor(Strict, frozen=True, kw_only=True):
+    """What data sheets say of the cores: streaming multiprocessors on a GPU.
+
+    ``clock_hz`` is the highest sustained clock (boost on a GPU). ``register_bytes`` and
+    ``shared_bytes`` are those of one core: its register file and its shared memory.
+    ``isa`` names the widest vector extension that kernels use, as "avx2" or "neon".
+    """
+
+    cores: Union[Quantity, None] = None
+    clock_hz: Union[Quantity, None] = None
+    register_bytes: Union[Quantity, None] = None
+    shared_bytes: Union[Quantity, None] = None
+    power_w: Union[Quantity, None] = None
+    isa: Text = ""
+
+
+class MemoryLevel(Strict, frozen=True, kw_only=True):
     """A cache or memory. Levels are listed from the nearest to the farthest.
 
     ``per_core`` says that size and bandwidth are those of one core, so that n threads have
@@ -69,52 +70,80 @@ class MemoryLevel(_Strict, frozen=True, kw_only=True):
     holds: Literal["all", "weights", "activations"] = "all"
 
 
-class Overheads(_Strict, frozen=True, kw_only=True):
+class Overheads(Strict, frozen=True, kw_only=True):
     """Fixed times: of a run, an executed operator, a recurrent step, a trip of a loop."""
 
-    run_s: Duration
-    op_s: Duration
-    step_s: Duration
-    loop_s: Duration
+    run_s: Union[Duration, None] = None
+    op_s: Union[Duration, None] = None
+    step_s: Union[Duration, None] = None
+    loop_s: Union[Duration, None] = None
 
 
-class Capacity(_Strict, frozen=True, kw_only=True):
+class Capacity(Strict, frozen=True, kw_only=True):
     """The memory that weights and activations must fit, where it is a fixed size."""
 
     weight_bytes: Quantity
     activation_bytes: Quantity
 
 
-class Energy(_Strict, frozen=True, kw_only=True):
+class Energy(Strict, frozen=True, kw_only=True):
     """Joules for one MAC, and for one byte from the farthest memory level."""
 
     mac_j: Quantity
     byte_j: Quantity
 
 
-class Calibration(_Strict, frozen=True, kw_only=True):
+class Price(Strict, frozen=True, kw_only=True):
+    """What an hour of the device costs, in a currency by its ISO 4217 code."""
+
+    value: Annotated[float, Meta(gt=0)]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+    source: Text
+
+
+class Interval(Strict, frozen=True, kw_only=True):
+    """Ratios of measured to estimated time that 5 % and 95 % of held-out cases lie below."""
+
+    low: Annotated[float, Meta(gt=0, le=1)]
+    high: Annotated[float, Meta(ge=1)]
+    kind: Evidence
+    source: Text
+
+
+class Calibration(Strict, frozen=True, kw_only=True):
     """When (ISO 8601) and on which machine the profile's numbers were measured."""
 
     date: Text
     host: Text
 
 
-class HardwareProfile(_Strict, frozen=True, kw_only=True):
-    """A device, described for the latency estimate."""
+class HardwareProfile(Strict, frozen=True, kw_only=True):
+    """A device, described for the latency estimate.
+
+    ``runtime`` names the execution model; the block of the same name holds its constants,
+    and what is absent there is taken from the model's own, which a note says.
+    """
 
     schema_version: Literal[1]
     name: Name
     title: Text
     kind: Kind
-    runtime: Literal["roofline"]
+    runtime: Runtime
     version: Text
     threads: Annotated[int, Meta(ge=1, le=65536)]
     peak_macs_per_s: Peaks
-    elementwise_per_s: Quantity
     memory: Annotated[tuple[MemoryLevel, ...], Meta(min_length=1, max_length=16)]
-    overheads: Overheads
+    processor: Processor = Processor()
+    elementwise_per_s: Union[Quantity, None] = None
+    overheads: Overheads = Overheads()
+    onnxruntime_cpu: Union[OnnxRuntimeCpu, None] = None
+    cudnn: Union[Cudnn, None] = None
+    pytorch_cpu: Union[PytorchCpu, None] = None
+    mcu: Union[Mcu, None] = None
     capacity: Union[Capacity, None] = None
     energy: Union[Energy, None] = None
+    price_per_hour: Union[Price, None] = None
+    interval: Union[Interval, None] = None
     calibration: Union[Calibration, None] = None
 
     @property
