@@ -18,9 +18,58 @@ Capture = pytest.CaptureFixture[str]
 
 def test_list_names_every_profile(capsys: Capture) -> None:
     assert main(["profiles", "list"]) == 0
-    lines = capsys.readouterr().out.splitlines()[2:]
+    header, _, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "kind", "runtime", "calibrated", "title"]
     assert [line.split()[0] for line in lines] == [p.name for p in rnncost.list_profiles()]
-    assert len(lines) >= 3
+    assert max(map(len, lines)) <= 140
+
+
+def test_list_shows_one_kind(capsys: Capture) -> None:
+    assert main(["profiles", "list", "--kind", "mcu"]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    expected = [p.name for p in rnncost.list_profiles() if p.kind == "mcu"]
+    assert [line.split()[0] for line in lines] == expected
+    assert main(["profiles", "list", "--kind", "fpga"]) == EXIT_ERROR
+
+
+def test_list_tells_which_are_the_user_s_own_and_which_are_wrong(
+    profile_folder: Path, capsys: Capture
+) -> None:
+    (profile_folder / "mine.yaml").write_text("schema_version: 1\nname: mine\nextends: t4\n")
+    (profile_folder / "bad.yaml").write_text("name: bad\ncolour: red\n")
+    assert main(["profiles", "list"]) == 0
+    out, err = capsys.readouterr()
+    (mine,) = [line for line in out.splitlines() if line.startswith("mine ")]
+    assert mine.split()[:2] == ["mine", "gpu"]
+    assert mine.split()[3] == "yours"
+    assert out.count("yours") == 2
+    assert err.startswith("rnncost: warning: left out: ")
+    assert "bad.yaml" in err
+    assert main(["profiles", "check"]) == EXIT_ERROR
+    assert "bad.yaml:2: colour: unknown key" in capsys.readouterr().err
+
+
+def test_check_without_a_file_checks_all(profile_folder: Path, capsys: Capture) -> None:
+    assert main(["profiles", "check"]) == 0
+    assert capsys.readouterr().out == f"all {len(rnncost.list_profiles())} profiles are right\n"
+
+
+def test_show_tells_what_is_extended_and_can_resolve_it(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "mine.yaml"
+    text = "schema_version: 1\nname: mine\nextends: t4  # the card of our servers\n"
+    path.write_text(text)
+    assert main(["profiles", "show", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out == text
+    assert err == (
+        f"rnncost: the rest comes from t4: 'rnncost profiles show --resolved {path}' "
+        "shows the whole\n"
+    )
+    assert main(["profiles", "show", "--resolved", str(path)]) == 0
+    whole = tmp_path / "whole.yaml"
+    whole.write_text(capsys.readouterr().out)
+    assert rnncost.load_profile(whole).memory == rnncost.load_profile("t4").memory
+    assert "extends" not in whole.read_text()
 
 
 def test_show_prints_the_file_and_check_accepts_it(tmp_path: Path, capsys: Capture) -> None:

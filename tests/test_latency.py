@@ -16,6 +16,8 @@ from rnncost.errors import BindingError
 from rnncost.graph.ir import Graph, Op, Slab, Tensor, Uncounted
 from rnncost.latency import estimate
 from rnncost.latency.roofline import UNCALIBRATED
+from rnncost.profiles.quantities import Quantity
+from rnncost.profiles.schema import Overheads, Price, Processor
 from rnncost.report.model import Estimate, Fits
 
 EMPTY = Graph(inputs=(), outputs=(), ops=())
@@ -308,6 +310,39 @@ def test_threads_multiply_the_peak_and_what_belongs_to_a_core() -> None:
     assert estimate(layer, device(), threads=3).dram_bytes < 3 * 25_600
 
 
+def test_one_core_draws_no_more_from_shared_memory_than_it_can() -> None:
+    far = msgspec.structs.replace(
+        device().memory[-1],
+        core_bandwidth_bytes_per_s=Quantity(value=3e7, kind="assumed", source="a test"),
+    )
+    profile = msgspec.structs.replace(device(), memory=(device().memory[0], far))
+    layer = graph(dense(100, 100))
+    # 40 000 bytes at 30 MB/s; four cores would draw 120 MB/s, the memory gives 100.
+    assert estimate(layer, profile).parallel_s == pytest.approx(40_000 / 3e7 + 0.8e-6)
+    two = estimate(layer, profile, threads=2)
+    assert two.parallel_s == pytest.approx(40_000 / 6e7 + 0.4e-6)
+    four = estimate(layer, profile, threads=4)
+    assert four.parallel_s == pytest.approx(40_000 / 1e8 + 0.2e-6)
+
+
+def test_what_a_profile_does_not_know_is_assumed_and_said() -> None:
+    known = device()
+    silent = msgspec.structs.replace(known, overheads=Overheads(), elementwise_per_s=None)
+    result = estimate(graph(dense(2, 2)), silent)
+    assert [note for note in result.notes if "no " in note] == [
+        "no run_s, op_s, step_s, loop_s in the profile: those of a common cpu",
+        "no elementwise_per_s in the profile: an eighth of the fp32 peak",
+    ]
+    # 15 000 cycles a run and 950 an operator, at 3.5 GHz unless the profile has a clock.
+    assert result.overhead_s == pytest.approx(15_950 / 3.5e9)
+    clock = Quantity(value=1e9, kind="assumed", source="a test")
+    slow = msgspec.structs.replace(silent, processor=Processor(clock_hz=clock))
+    assert estimate(graph(dense(2, 2)), slow).overhead_s == pytest.approx(15_950 / 1e9)
+    part = msgspec.structs.replace(silent, overheads=Overheads(op_s=known.overheads.op_s))
+    (note,) = [n for n in estimate(graph(), part).notes if "run_s" in n]
+    assert note.startswith("no run_s, step_s, loop_s in")
+
+
 def test_a_precision_changes_peak_and_bytes() -> None:
     model = graph(dense(100, 100))
     int8 = estimate(model, device(), precision="int8")
@@ -332,17 +367,15 @@ def test_fits_compares_with_the_capacity() -> None:
 
 
 def test_weights_stay_in_flash_and_activations_in_ram() -> None:
-    mcu = load_profile("cortex-m7")
+    mcu = msgspec.structs.replace(load_profile("cortex-m7"), runtime="roofline")
     flash = mcu.memory[-1].bandwidth_bytes_per_s.value
     big = graph(lstm(50, 100, 20))  # 160 kB of recurrent weights: more than the data cache
     assert estimate(big, mcu, precision="int8").dram_bytes == 4 * 100 * 20 + 50 * 4 * 100 * 100
+    fast = msgspec.structs.replace(mcu.peak_macs_per_s.fp32, value=1e15)
     quick = msgspec.structs.replace(
         mcu,
-        peak_macs_per_s=msgspec.structs.replace(
-            mcu.peak_macs_per_s,
-            fp32=msgspec.structs.replace(mcu.peak_macs_per_s.fp32, value=1e15),
-        ),
-        elementwise_per_s=msgspec.structs.replace(mcu.elementwise_per_s, value=1e15),
+        peak_macs_per_s=msgspec.structs.replace(mcu.peak_macs_per_s, fp32=fast),
+        elementwise_per_s=fast,
     )
     assert estimate(big, quick).step_s == pytest.approx(160_000 / flash)
 
@@ -373,6 +406,15 @@ def test_notes_say_what_the_estimate_lacks() -> None:
     assert sure.notes == []
 
 
+def test_a_price_gives_the_cost_of_a_million_runs() -> None:
+    priced = msgspec.structs.replace(
+        device(), price_per_hour=Price(value=3.6, currency="EUR", source="a test")
+    )
+    # 411.8 µs a run: a million take 411.8 s at 0.001 EUR a second.
+    (note,) = [n for n in estimate(graph(dense(100, 100)), priced).notes if "million" in n]
+    assert note == "a million runs, one after the other, cost 0.412 EUR"
+
+
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(BindingError, match="at least 1"):
         estimate(graph(), device(), threads=0)
@@ -396,13 +438,18 @@ def test_every_shipped_profile_gives_a_whole_estimate(profile: HardwareProfile) 
 
 def check_sums(result: Estimate) -> None:
     """The parts of an estimate make its total."""
-    assert result.latency_s == result.overhead_s + result.parallel_s + result.sequential_s
+    parts = result.overhead_s + result.parallel_s + result.sequential_s
+    assert result.latency_s == pytest.approx(parts, rel=1e-12)
     for op in result.ops:
-        assert op.latency_s == op.overhead_s + op.parallel_s + op.sequential_s
+        parts = op.overhead_s + op.parallel_s + op.sequential_s
+        assert op.latency_s == pytest.approx(parts, rel=1e-12)
         assert op.bound_by in ("compute", "memory", "latency", "overhead")
     for part in ("parallel_s", "sequential_s", "dram_bytes"):
         total = math.fsum(getattr(op, part) for op in result.ops)
         assert getattr(result, part) == pytest.approx(total, rel=1e-12, abs=1e-18)
+    assert result.dram_bytes == list(result.level_bytes.values())[-1]
+    for name, size in result.level_bytes.items():
+        assert size == sum(op.level_bytes.get(name, 0) for op in result.ops)
     steps = [op.step_s for op in result.ops if op.step_s is not None]
     assert result.step_s == max(steps, default=None)
 

@@ -35,10 +35,11 @@ CONTRACT = {
     "executed_steps lookahead_steps",
     "UncountedOp": "name op_type reason",
     "Fits": "weights activations",
-    "OpEstimate": "name latency_s bound_by step_s overhead_s sequential_s parallel_s dram_bytes",
+    "OpEstimate": "name latency_s bound_by step_s overhead_s sequential_s parallel_s dram_bytes "
+    "level_bytes",
     "Estimate": "profile profile_version runtime threads precision latency_s latency_low_s "
-    "latency_high_s sequential_s parallel_s overhead_s step_s bound_by dram_bytes energy_j fits "
-    "calibrated notes ops",
+    "latency_high_s sequential_s parallel_s overhead_s step_s bound_by dram_bytes level_bytes "
+    "energy_j fits calibrated notes ops",
 }
 
 

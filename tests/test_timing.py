@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -16,8 +17,22 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rnncost.errors import BindingError, MeasurementError
 from rnncost.runtime.inputs import make_inputs
+from rnncost.runtime.machine import Machine, machine, runtime_version
+from rnncost.runtime.reference import (
+    chain_inputs,
+    chain_model,
+    reference_inputs,
+    reference_model,
+)
 from rnncost.runtime.session import create_session
-from rnncost.runtime.timing import Timing, _quantile, machine, time_session
+from rnncost.runtime.timing import (
+    Interleaved,
+    Run,
+    Timing,
+    _quantile,
+    prepare,
+    time_interleaved,
+)
 
 
 def model(
@@ -61,43 +76,89 @@ def identity(element: int, shape: list[Any]) -> bytes:
     return made.SerializeToString()
 
 
+def scripted(seconds: list[float], seen: list[str], name: str) -> Run:
+    """A run that takes no time and says that it took the next of ``seconds``."""
+    left = iter(seconds)
+
+    def run() -> float:
+        seen.append(name)
+        return next(left)
+
+    return Run(run, 0.0)
+
+
 def test_a_timing_agrees_with_a_clock_around_plain_runs() -> None:
     session = create_session(lstm_model(64))
     inputs = make_inputs(session, dims={"seq": 200})
-    timing = time_session(session, inputs, min_time_s=0.1)
+    timed = time_interleaved([prepare(session, inputs)], rounds=5, min_time_s=0.02)
     times = []
     for _ in range(50):
         start = time.perf_counter()
         session.run(None, inputs)
         times.append(time.perf_counter() - start)
-    assert timing.runs >= 20
+    (timing,) = timed.timings
+    assert timing.runs >= 5
     assert 0 < timing.min_s <= timing.median_s <= timing.p90_s
     assert 0.2 < timing.min_s / min(times) < 5
-    assert timing.threads == 1
-    assert timing.runtime.startswith("onnxruntime ")
-    assert timing.machine == machine()
-    assert timing.machine.cores >= 1
-    assert timing.machine.cpu
+    assert len(timing.per_round_min_s) == timed.rounds == 5
+    assert min(timing.per_round_min_s) == timing.min_s
+
+
+def test_runs_take_turns_with_the_reference_before_each() -> None:
+    """A burst here is one run that does not count and one that does."""
+    seen: list[str] = []
+    first = scripted([9.0, 3.0, 9.0, 1.0, 9.0, 2.0], seen, "a")
+    second = scripted([9.0, 5.0, 9.0, 5.0, 9.0, 8.0], seen, "b")
+    kernel = Run(lambda: (seen.append("-"), 0.5)[1])
+    timed = time_interleaved([first, second], rounds=3, min_time_s=1.0, reference=kernel)
+    turns = "".join(seen)
+    assert re.fullmatch("(--+aa--+bb){3}", turns)
+    a, b = timed.timings
+    assert a.per_round_min_s == (3.0, 1.0, 2.0)
+    assert (a.min_s, a.median_s, a.runs) == (1.0, 2.0, 3)
+    assert a.noise == 2.0
+    assert b.per_round_min_s == (5.0, 5.0, 8.0)
+    assert b.noise == 1.0
+    assert (timed.reference.min_s, timed.drift) == (0.5, 1.0)
+
+
+def test_drift_and_noise_are_those_of_the_reference() -> None:
+    def reference(*rounds: float) -> Interleaved:
+        timing = Timing(
+            min_s=min(rounds), median_s=1, p90_s=1, iqr_s=0, runs=9, per_round_min_s=rounds
+        )
+        return Interleaved(timings=(), reference=timing)
+
+    assert reference(1.0, 1.2, 0.8).drift == pytest.approx(1.5)
+    # One slow round is drift, but most rounds reached the minimum.
+    assert not reference(1.0, 1.01, 3.0).noisy
+    assert reference(1.0, 1.3, 1.2).noisy
 
 
 def test_longer_sequences_take_longer() -> None:
     session = create_session(lstm_model())
-    short, long = (
-        time_session(session, make_inputs(session, dims={"seq": n}), min_time_s=0.05)
-        for n in (10, 10_000)
-    )
+    runs = [prepare(session, make_inputs(session, dims={"seq": n})) for n in (10, 10_000)]
+    short, long = time_interleaved(runs, rounds=3, min_time_s=0.01).timings
     assert long.min_s > 5 * short.min_s
 
 
 def test_the_time_limits_hold() -> None:
     session = create_session(lstm_model())
-    inputs = make_inputs(session, dims={"seq": 5})
-    many = time_session(session, inputs, min_runs=500, min_time_s=0.0)
-    assert many.runs == 500
+    run = prepare(session, make_inputs(session, dims={"seq": 5}))
     start = time.perf_counter()
-    capped = time_session(session, inputs, min_runs=10**9, min_time_s=0.0, max_time_s=0.2)
-    assert 1 <= capped.runs < 10**9
+    timed = time_interleaved([run], rounds=10**9, min_time_s=0.01, max_time_s=0.1)
+    assert 1 <= timed.rounds < 100
     assert time.perf_counter() - start < 5
+    # However short the time, each run has one whole round.
+    timed = time_interleaved([run, run], rounds=5, min_time_s=0.0, max_time_s=0.0)
+    assert [t.runs for t in timed.timings] == [1, 1]
+
+
+def test_nothing_to_time_is_refused() -> None:
+    run = Run(lambda: 1.0)
+    for runs, rounds in (([], 1), ([run], 0)):
+        with pytest.raises(ValueError, match="at least one run and one round"):
+            time_interleaved(runs, rounds=rounds, min_time_s=0.0)
 
 
 def test_an_output_of_another_shape_than_declared_is_timed() -> None:
@@ -108,33 +169,45 @@ def test_an_output_of_another_shape_than_declared_is_timed() -> None:
     )
     made.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 6
     session = create_session(made.SerializeToString())
-    timing = time_session(session, make_inputs(session, dims={"n": 4}), min_time_s=0.0)
-    assert timing.runs == 20
+    run = prepare(session, make_inputs(session, dims={"n": 4}))
+    assert run.run() > 0
+    assert run.run() > 0
 
 
 def test_a_run_that_fails_is_one_sentence() -> None:
     session = create_session(lstm_model())
+    run = prepare(session, {"x": np.zeros((3, 1, 9), np.float32)})
     with pytest.raises(MeasurementError, match="cannot run the model") as caught:
-        time_session(session, {"x": np.zeros((3, 1, 9), np.float32)})
+        time_interleaved([run], rounds=1, min_time_s=0.0)
     assert "\n" not in str(caught.value)
-    with pytest.raises(MeasurementError):
-        time_session(session, {"z": np.zeros((3, 1, 8), np.float32)})
+    with pytest.raises(MeasurementError, match="refuses the inputs"):
+        prepare(session, {"z": np.zeros((3, 1, 8), np.float32)})
 
 
-def test_noise_comes_with_advice() -> None:
-    steady = Timing(
-        min_s=1.0,
-        median_s=1.02,
-        p90_s=1.1,
-        iqr_s=0.05,
-        runs=50,
-        threads=1,
-        runtime="onnxruntime",
-        machine=machine(),
-    )
-    assert steady.advice == ""
-    assert "spread over 20%" in msgspec.structs.replace(steady, iqr_s=0.204).advice
-    assert "1.50 x minimum" in msgspec.structs.replace(steady, median_s=1.5).advice
+@pytest.mark.parametrize("made", [reference_model(), chain_model(3), chain_model(200)])
+def test_the_models_made_here_are_onnx(made: bytes) -> None:
+    onnx.checker.check_model(onnx.load_from_string(made), full_check=True)
+
+
+def test_the_reference_is_one_product_and_the_chain_adds_zeros() -> None:
+    session = create_session(reference_model())
+    inputs = reference_inputs()
+    (product,) = session.run(None, inputs)
+    np.testing.assert_allclose(product, inputs["a"] @ inputs["b"], rtol=1e-4, atol=1e-4)
+    assert [n.op_type for n in onnx.load_from_string(chain_model(3)).graph.node] == ["Add"] * 3
+    (last,) = create_session(chain_model(3)).run(None, chain_inputs())
+    assert last.tolist() == [0.0]
+
+
+def test_the_garbage_collector_is_as_it_was() -> None:
+    for turn in (gc.enable, gc.disable, gc.enable):
+        turn()
+        before = gc.isenabled()
+        during: list[bool] = []
+        run = Run(lambda during=during: (during.append(gc.isenabled()), 1.0)[1])
+        time_interleaved([run], rounds=1, min_time_s=0.0, reference=run)
+        assert not any(during)
+        assert gc.isenabled() == before
 
 
 def test_quantiles_are_numpys() -> None:
@@ -271,16 +344,25 @@ def test_onnx_runtime_writes_nothing_of_its_own(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\n"
         "from rnncost.runtime.session import create_session\n"
-        "from rnncost.runtime.timing import time_session\n"
+        "from rnncost.runtime.timing import prepare\n"
         "from rnncost.errors import MeasurementError\n"
         f"session = create_session({str(path)!r})\n"
-        "try: time_session(session, {'x': np.zeros((3, 1, 9), np.float32)})\n"
+        "try: prepare(session, {'x': np.zeros((3, 1, 9), np.float32)}).run()\n"
         "except MeasurementError: print('refused')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("refused\n", "")
+
+
+def test_the_machine_is_described() -> None:
+    here = machine()
+    assert here == machine()
+    assert here.cores >= 1
+    assert here.cpu
+    assert str(Machine(cpu="A CPU", cores=1, system="Linux 6")) == "A CPU, 1 core, Linux 6"
+    assert re.fullmatch(r"onnxruntime \d+\.\d+.*", runtime_version())
 
 
 def test_modules_load_without_onnx_runtime() -> None:

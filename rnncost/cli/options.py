@@ -18,8 +18,12 @@ T = TypeVar("T")
 
 def model_options(function: F) -> F:
     """MODEL and the options that bind its dimensions, shapes and values."""
+    return _apply((click.argument("model"),), binding_options(function))
+
+
+def binding_options(function: F) -> F:
+    """The options that bind dimensions, shapes and values."""
     options = (
-        click.argument("model"),
         click.option(
             "--dim", "dims", multiple=True, metavar="NAME=N", help="Bind a free dimension."
         ),

@@ -37,7 +37,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 class CountedOp(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the report: an operator, or several that are one module or one cell.
 
-    ``cost`` is one execution of ``op`` (the first of them), ``counts`` all executions.
+    ``cost`` is one execution of ``op`` (the first of them), ``counts`` all executions;
+    ``members`` are the names of all of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class CountedOp(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts
     executions: Dim
     precision: str
+    members: tuple[str, ...] = ()
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,6 +121,7 @@ def _count_row(
         counts=counts,
         executions=runs,
         precision=_precision(first),
+        members=tuple([member.op.name for member in row.members]),
     )
 
 

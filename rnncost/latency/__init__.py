@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
 
 from rnncost.errors import BindingError, nearest
-from rnncost.latency.assembly import PRECISION_BITS, assemble
-from rnncost.latency.roofline import roofline
+from rnncost.latency.assembly import PRECISION_BITS, Prediction, assemble
 
 if TYPE_CHECKING:
     from rnncost.counting.counted import Counted
     from rnncost.profiles.schema import HardwareProfile
     from rnncost.report.model import Estimate
+
+MODELS = {
+    "roofline": "roofline",
+    "cudnn": "cudnn",
+    "mcu": "mcu",
+    "pytorch-cpu": "pytorch_cpu",
+}
+"""The module of each runtime's execution model, which has a function of the same name."""
+
+
+class ExecutionModel(Protocol):
+    """Predicts the time of each row of a counted graph on a device."""
+
+    def __call__(
+        self, counted: Counted, profile: HardwareProfile, *, threads: int, precision: str | None
+    ) -> Prediction: ...
 
 
 def estimate(
@@ -40,5 +56,11 @@ def estimate(
             f"unknown precision {precision!r}{nearest(precision, PRECISION_BITS)}; "
             f"choose one of {', '.join(PRECISION_BITS)}"
         )
-    prediction = roofline(counted, profile, threads=threads, precision=precision)
+    prediction = _model_of(profile)(counted, profile, threads=threads, precision=precision)
     return assemble(counted, profile, prediction, threads=threads, precision=precision)
+
+
+def _model_of(profile: HardwareProfile) -> ExecutionModel:
+    name = MODELS[profile.runtime]
+    model: ExecutionModel = getattr(import_module(f"rnncost.latency.{name}"), name)
+    return model

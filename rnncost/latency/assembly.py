@@ -99,7 +99,7 @@ def assemble(
         energy_j=_energy(counted, profile, level_bytes[dram]),
         fits=_fits(counted, profile, precision),
         calibrated=profile.calibrated,
-        notes=[*prediction.notes, *_notes(counted, profile, threads)],
+        notes=[*prediction.notes, *_notes(counted, profile, threads), *_cost(profile, latency_s)],
         ops=[
             OpEstimate(
                 name=row.name,
@@ -172,3 +172,13 @@ def _notes(counted: Counted, profile: HardwareProfile, threads: int) -> list[str
         operators = "operator is" if missed == 1 else "operators are"
         notes.append(f"{missed:,} uncounted {operators} left out")
     return notes
+
+
+def _cost(profile: HardwareProfile, latency_s: float) -> list[str]:
+    """What a million runs cost where the profile has a price, one run after the other."""
+    price = profile.price_per_hour
+    if price is None:
+        return []
+    cost = 1e6 * latency_s / 3600 * price.value
+    shown = f"{cost:,.0f}" if cost >= 1000 else f"{cost:.3g}"
+    return [f"a million runs, one after the other, cost {shown} {price.currency}"]

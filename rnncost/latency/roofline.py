@@ -29,7 +29,7 @@ from rnncost.latency.work import Work, work_of
 
 if TYPE_CHECKING:
     from rnncost.counting.counted import Counted, CountedOp
-    from rnncost.profiles.schema import HardwareProfile
+    from rnncost.profiles.schema import HardwareProfile, MemoryLevel
 
 UNCALIBRATED = "uncalibrated data-sheet roofline, expect factors of 2 or more"
 
@@ -81,7 +81,7 @@ def device_of(profile: HardwareProfile, threads: int) -> Device:
                 level.size_bytes.value * (used if level.per_core else 1)
                 if level.size_bytes is not None
                 else math.inf,
-                level.bandwidth_bytes_per_s.value * (used if level.per_core else 1),
+                _bandwidth(level, used),
             )
             for level in profile.memory
             if level.holds in ("all", held)
@@ -94,6 +94,15 @@ def device_of(profile: HardwareProfile, threads: int) -> Device:
         activations=levels("activations"),
         rates=rates_of(profile),
     )
+
+
+def _bandwidth(level: MemoryLevel, threads: int) -> float:
+    """Bytes a second that so many threads draw from a level together."""
+    whole = level.bandwidth_bytes_per_s.value
+    if level.per_core:
+        return whole * threads
+    one = level.core_bandwidth_bytes_per_s
+    return whole if one is None else min(whole, one.value * threads)
 
 
 def time_of(row: CountedOp, device: Device, precision: str | None) -> OpTime:

@@ -7,8 +7,15 @@ from itertools import pairwise
 from typing import Any
 
 from rnncost.errors import nearest
+from rnncost.profiles.quantities import NAME_PATTERN
 from rnncost.profiles.reader import Document, Fault, Path
-from rnncost.profiles.schema import HardwareProfile, profile_json_schema
+from rnncost.profiles.schema import (
+    CURRENCY_PATTERN,
+    RUNTIME_KINDS,
+    HardwareProfile,
+    MemoryLevel,
+    resolved_json_schema,
+)
 
 _TYPES = {
     "string": "text",
@@ -18,13 +25,17 @@ _TYPES = {
     "array": "a list",
     "boolean": "true or false",
 }
+_PATTERNS = {
+    NAME_PATTERN: "lower-case letters, digits, '-' and '.', and begin with a letter or digit",
+    CURRENCY_PATTERN: "the three capital letters of a currency, as USD",
+}
 
 
 def schema_faults(document: Document) -> list[Fault]:
     """The places where a document departs from the schema, and its numbers without end."""
     from jsonschema import Draft202012Validator
 
-    validator = Draft202012Validator(profile_json_schema())
+    validator = Draft202012Validator(resolved_json_schema())
     faults = number_faults(document)
     for error in validator.iter_errors(document.data):
         faults.extend(_faults_of(error, document))
@@ -34,41 +45,80 @@ def schema_faults(document: Document) -> list[Fault]:
 def number_faults(document: Document) -> list[Fault]:
     """The numbers that are infinite or not a number, which a JSON Schema cannot refuse."""
     return [
-        Fault(document.line(path), f"{_text(path)}: must be a finite number, got {value}")
+        Fault(document.place(path), f"{_text(path)}: must be a finite number, got {value}")
         for path, value in _floats(document.data, ())
         if not math.isfinite(value)
     ]
 
 
-def memory_faults(profile: HardwareProfile, document: Document) -> list[Fault]:
-    """Memory levels that contradict each other or leave something without a place."""
+def sense_faults(profile: HardwareProfile, document: Document) -> list[Fault]:
+    """Parts that are well formed but contradict each other."""
+    return [*_runtime_faults(profile, document), *_memory_faults(profile, document)]
+
+
+def _runtime_faults(profile: HardwareProfile, document: Document) -> list[Fault]:
+    """An execution model that does not run on such a device."""
+    if profile.kind in RUNTIME_KINDS[profile.runtime]:
+        return []
+    fitting = [name for name, fits in RUNTIME_KINDS.items() if profile.kind in fits]
+    return [
+        Fault(
+            document.place(("runtime",)),
+            f"runtime: {profile.runtime} does not run on a {profile.kind}; "
+            f"choose one of {', '.join(fitting)}",
+        )
+    ]
+
+
+def _memory_faults(profile: HardwareProfile, document: Document) -> list[Fault]:
+    """Memory levels in the wrong order, or something without a place.
+
+    Levels that hold weights and levels that hold activations are each in order for
+    themselves: a microcontroller's flash may be smaller than its memory.
+    """
     faults: list[Fault] = []
 
     def fault(path: Path, message: str) -> None:
-        faults.append(Fault(document.line(path), f"{_text(path)}: {message}"))
+        faults.append(Fault(document.place(path), f"{_text(path)}: {message}"))
 
-    levels = profile.memory
-    for i, (near, far) in enumerate(pairwise(levels), start=1):
-        order = f"than {near.name} before it; list the nearest level first"
-        if near.size_bytes is None:
-            fault(("memory", i - 1), "only the last level may leave out size_bytes")
-        elif far.size_bytes is not None and far.size_bytes.value < near.size_bytes.value:
-            fault(("memory", i, "size_bytes"), f"{far.name} is smaller {order}")
-        if far.bandwidth_bytes_per_s.value > near.bandwidth_bytes_per_s.value:
-            fault(("memory", i, "bandwidth_bytes_per_s"), f"{far.name} is faster {order}")
+    levels = list(enumerate(profile.memory))
     for held in ("weights", "activations"):
-        if not any(level.holds in ("all", held) for level in levels):
+        chain = [(i, level) for i, level in levels if level.holds in ("all", held)]
+        if not chain:
             fault(("memory",), f"no level holds {held}")
-    names = [level.name for level in levels]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            fault(("memory", i, "name"), f"{name!r} names an earlier level too")
+        for (before, near), (i, far) in pairwise(chain):
+            order = f"than {near.name} before it; list the nearest level first"
+            if near.size_bytes is None:
+                fault(("memory", before), "only the last level may leave out size_bytes")
+            elif far.size_bytes is not None and far.size_bytes.value < near.size_bytes.value:
+                fault(("memory", i, "size_bytes"), f"{far.name} is smaller {order}")
+            key, speed = _speed_for_one_core(far)
+            if speed > _speed_for_one_core(near)[1]:
+                fault(("memory", i, key), f"{far.name} is faster {order}")
+    names = [level.name for level in profile.memory]
+    for i, level in levels:
+        if level.name in names[:i]:
+            fault(("memory", i, "name"), f"{level.name!r} names an earlier level too")
+        one = level.core_bandwidth_bytes_per_s
+        if one is not None and level.per_core:
+            message = "a level of each core has it in bandwidth_bytes_per_s; leave one out"
+        elif one is not None and one.value > level.bandwidth_bytes_per_s.value:
+            message = "one core cannot draw more than bandwidth_bytes_per_s"
+        else:
+            continue
+        fault(("memory", i, "core_bandwidth_bytes_per_s"), message)
     return faults
+
+
+def _speed_for_one_core(level: MemoryLevel) -> tuple[str, float]:
+    if level.core_bandwidth_bytes_per_s is None:
+        return "bandwidth_bytes_per_s", level.bandwidth_bytes_per_s.value
+    return "core_bandwidth_bytes_per_s", level.core_bandwidth_bytes_per_s.value
 
 
 def _faults_of(error: Any, document: Document) -> list[Fault]:
     path: Path = tuple(error.absolute_path)
-    line = document.line(path)
+    place = document.place(path)
     kind, expected, instance = error.validator, error.validator_value, error.instance
     if kind == "anyOf":  # an optional part: the fault lies in the branch that is not null
         parts = [e for e in error.context if e.validator_value != "null"]
@@ -78,15 +128,15 @@ def _faults_of(error: Any, document: Document) -> list[Fault]:
         unknown = [key for key in instance if key not in known]
         return [
             Fault(
-                document.line((*path, key)),
+                document.place((*path, key)),
                 f"{_text((*path, key))}: unknown key{nearest(key, known)}",
             )
             for key in unknown
         ]
     if kind == "required":
         missing = next(key for key in expected if error.message.startswith(repr(key)))
-        return [Fault(line, f"{_text((*path, missing))}: missing")]
-    return [Fault(line, f"{_text(path)}: {_message(kind, expected, instance)}")]
+        return [Fault(place, f"{_text((*path, missing))}: missing")]
+    return [Fault(place, f"{_text(path)}: {_message(kind, expected, instance)}")]
 
 
 def _message(kind: str, expected: Any, instance: Any) -> str:
@@ -121,7 +171,7 @@ def _message(kind: str, expected: Any, instance: Any) -> str:
     if kind == "maxItems":
         return f"has more than {expected} entries"
     if kind == "pattern":
-        return f"must match {expected}, got {shown}"
+        return f"must be {_PATTERNS.get(expected, f'of the form {expected}')}, got {shown}"
     return f"breaks the schema's {kind} {expected!r}, got {shown}"
 
 

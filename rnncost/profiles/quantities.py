@@ -9,7 +9,8 @@ from msgspec import Meta
 
 Evidence = Literal["datasheet", "measured", "assumed"]
 Text = Annotated[str, Meta(min_length=1)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]*$"
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=100)]
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""YAML text as plain values with the line of each, read with limits.
+"""YAML text as plain values with the place of each, read with limits.
 
 Only what a profile needs is accepted: one document of mappings, lists and scalars, with
 text keys, and neither aliases nor tags. Plain scalars follow the YAML 1.2 core schema, so
@@ -29,25 +29,32 @@ _WORDS: dict[str, Any] = {
 }
 
 
-class Fault(msgspec.Struct, frozen=True, order=True):
-    """Something wrong in a file, at a line counted from 1."""
+class Place(msgspec.Struct, frozen=True, order=True):
+    """A line of a file, counted from 1."""
 
+    file: str
     line: int
+
+
+class Fault(msgspec.Struct, frozen=True, order=True):
+    """Something wrong at a place."""
+
+    place: Place
     message: str
 
 
 class Document(msgspec.Struct, frozen=True):
-    """The values of a document, the line of each by its path, and the faults in its keys."""
+    """The values of a document, the place of each by its path, and the faults in its keys."""
 
     data: Any
-    lines: dict[Path, int]
+    places: dict[Path, Place]
     faults: tuple[Fault, ...]
 
-    def line(self, path: Path) -> int:
-        """The line of a path, or of the nearest thing that contains it."""
-        while path and path not in self.lines:
+    def place(self, path: Path) -> Place:
+        """The place of a path, or of the nearest thing that contains it."""
+        while path not in self.places:
             path = path[:-1]
-        return self.lines.get(path, 1)
+        return self.places[path]
 
 
 def read_document(text: str, origin: str) -> Document:
@@ -61,16 +68,16 @@ def read_document(text: str, origin: str) -> Document:
     loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
         _refuse_unwanted(yaml, loader, text, origin)
-        root = yaml.compose(text, Loader=loader)
+        root: Any = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{origin}:{mark.line + 1}" if mark is not None else origin
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
         raise ProfileError(f"{where}: not readable as YAML: {problem}") from None
-    lines: dict[Path, int] = {}
+    places: dict[Path, Place] = {(): Place(origin, root.start_mark.line + 1)}
     faults: list[Fault] = []
-    data = _value(root, (), lines, faults)
-    return Document(data, lines, tuple(faults))
+    data = _value(root, (), places, faults)
+    return Document(data, places, tuple(faults))
 
 
 def _refuse_unwanted(yaml: Any, loader: Any, text: str, origin: str) -> None:
@@ -96,26 +103,27 @@ def _refuse_unwanted(yaml: Any, loader: Any, text: str, origin: str) -> None:
         raise ProfileError(f"{origin} is empty: a profile is a YAML mapping")
 
 
-def _value(node: Any, path: Path, lines: dict[Path, int], faults: list[Fault]) -> Any:
-    lines.setdefault(path, node.start_mark.line + 1)
+def _value(node: Any, path: Path, places: dict[Path, Place], faults: list[Fault]) -> Any:
+    file = places[()].file
+    places.setdefault(path, Place(file, node.start_mark.line + 1))
     if node.id == "mapping":
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
+            place = Place(file, key_node.start_mark.line + 1)
             key = _scalar(key_node) if key_node.id == "scalar" else None
             if not isinstance(key, str):
-                faults.append(Fault(line, "a key must be text"))
+                faults.append(Fault(place, "a key must be text"))
                 continue
             inner = (*path, key)
             if key in result:
-                first = lines[inner]
-                faults.append(Fault(line, f"{key!r} is given again; it stands on line {first}"))
+                first = places[inner].line
+                faults.append(Fault(place, f"{key!r} is given again; it stands on line {first}"))
                 continue
-            lines[inner] = line
-            result[key] = _value(value_node, inner, lines, faults)
+            places[inner] = place
+            result[key] = _value(value_node, inner, places, faults)
         return result
     if node.id == "sequence":
-        return [_value(item, (*path, i), lines, faults) for i, item in enumerate(node.value)]
+        return [_value(item, (*path, i), places, faults) for i, item in enumerate(node.value)]
     return _scalar(node)
 
 

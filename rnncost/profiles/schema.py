@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 from msgspec import Meta
 
+from rnncost.profiles.extends import OWN_KEYS
+from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 from rnncost.profiles.quantities import (
     Duration,
     Evidence,
@@ -19,13 +21,23 @@ from rnncost.profiles.quantities import (
     Strict,
     Text,
 )
-from rnncost.profiles.runtimes import Cudnn, Mcu, OnnxRuntimeCpu, PytorchCpu
+from rnncost.profiles.runtimes import Cudnn, Mcu, PytorchCpu
 
 SCHEMA_VERSION = 1
+CURRENCY_PATTERN = r"^[A-Z]{3}$"
 
 Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "int8"]
 Kind = Literal["cpu", "gpu", "mcu"]
 Runtime = Literal["roofline", "onnxruntime-cpu", "cudnn", "pytorch-cpu", "mcu"]
+
+RUNTIME_KINDS: dict[Runtime, tuple[Kind, ...]] = {
+    "roofline": ("cpu", "gpu", "mcu"),
+    "onnxruntime-cpu": ("cpu",),
+    "pytorch-cpu": ("cpu",),
+    "cudnn": ("gpu",),
+    "mcu": ("mcu",),
+}
+"""The kinds of device that an execution model describes."""
 
 
 class Peaks(Strict, frozen=True, kw_only=True):
@@ -52,19 +64,21 @@ class Processor(Strict, frozen=True, kw_only=True):
     register_bytes: Union[Quantity, None] = None
     shared_bytes: Union[Quantity, None] = None
     power_w: Union[Quantity, None] = None
-    isa: Text = ""
+    isa: str = ""
 
 
 class MemoryLevel(Strict, frozen=True, kw_only=True):
     """A cache or memory. Levels are listed from the nearest to the farthest.
 
     ``per_core`` says that size and bandwidth are those of one core, so that n threads have
-    n times both. ``holds`` restricts a level to weights or activations, as on a
+    n times both. ``core_bandwidth_bytes_per_s`` is the most that one core draws from a
+    shared level by itself. ``holds`` restricts a level to weights or activations, as on a
     microcontroller whose weights stay in flash.
     """
 
     name: Text
     bandwidth_bytes_per_s: Quantity
+    core_bandwidth_bytes_per_s: Union[Quantity, None] = None
     size_bytes: Union[Quantity, None] = None
     per_core: bool = False
     holds: Literal["all", "weights", "activations"] = "all"
@@ -97,7 +111,7 @@ class Price(Strict, frozen=True, kw_only=True):
     """What an hour of the device costs, in a currency by its ISO 4217 code."""
 
     value: Annotated[float, Meta(gt=0)]
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=CURRENCY_PATTERN)]
     source: Text
 
 
@@ -122,10 +136,12 @@ class HardwareProfile(Strict, frozen=True, kw_only=True):
 
     ``runtime`` names the execution model; the block of the same name holds its constants,
     and what is absent there is taken from the model's own, which a note says.
+    ``extends`` is what the file named as its parent, whose values are merged in already.
     """
 
     schema_version: Literal[1]
     name: Name
+    extends: Union[Text, None] = None
     title: Text
     kind: Kind
     runtime: Runtime
@@ -153,7 +169,50 @@ class HardwareProfile(Strict, frozen=True, kw_only=True):
 
 
 def profile_json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a profile, as plain values."""
+    """The JSON Schema (draft 2020-12) of a profile's file, as plain values.
+
+    A file that extends another may leave out what it takes over from there.
+    """
+    schema = resolved_json_schema()
+    whole = schema.pop("$ref")
+    part = _add_part(whole, schema["$defs"])
+    schema["$defs"][_title(part)]["required"] = list(OWN_KEYS)
+    return {
+        **schema,
+        "if": {"required": ["extends"]},
+        "then": {"$ref": part},
+        "else": {"$ref": whole},
+    }
+
+
+def _add_part(reference: str, definitions: dict[str, Any]) -> str:
+    """Add a copy of a mapping's definition in which nothing is required, and return its name.
+
+    A number with its source stays as it is, as do lists: they are replaced as a whole.
+    """
+    definition = definitions[_title(reference)]
+    if "value" in definition["properties"]:
+        return reference
+
+    def part_of(schema: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in schema:
+            return {**schema, "$ref": _add_part(schema["$ref"], definitions)}
+        if "anyOf" in schema:
+            return {**schema, "anyOf": [part_of(choice) for choice in schema["anyOf"]]}
+        return schema
+
+    part = f"Part{_title(reference)}"
+    properties = {key: part_of(value) for key, value in definition["properties"].items()}
+    definitions[part] = {**definition, "properties": properties, "required": []}
+    return f"#/$defs/{part}"
+
+
+def _title(reference: str) -> str:
+    return reference.removeprefix("#/$defs/")
+
+
+def resolved_json_schema() -> dict[str, Any]:
+    """The JSON Schema of a profile with all that it extends merged in."""
     schema = msgspec.json.schema(HardwareProfile)
     for definition in schema["$defs"].values():
         definition["description"] = " ".join(definition["description"].split())

@@ -17,32 +17,32 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@&#8203;", "#": "#&#8
 def render_markdown(report: Report, *, verbose: bool = False) -> str:
     """Lay the report out as headings, bullet lists and tables."""
     blocks = [
-        f"### {_escape(summary.verdict(report))}",
+        f"### {escape(summary.verdict(report))}",
         _bullets(_labelled([*summary.model_lines(report), *summary.totals_lines(report)])),
         _grid(op_columns(report, verbose=verbose)),
     ]
     if report.estimates:
         blocks += [_grid(estimates.estimate_columns(report))]
-        blocks += [_bullets(map(_escape, estimates.estimate_sentences(report)))]
+        blocks += [_bullets(map(escape, estimates.estimate_sentences(report)))]
     formulas = [f"{key} = {text}" for key, text in summary.formula_lines(report, verbose=verbose)]
-    blocks += _section("As formulas", map(_escape, formulas))
+    blocks += _section("As formulas", map(escape, formulas))
     if verbose:
         op_formulas = [f"{key}: {text}" for key, text in summary.op_formula_lines(report)]
-        blocks += _section("Formulas of one execution", map(_escape, op_formulas))
-    blocks += _section("Notes", map(_escape, summary.note_lines(report)))
-    blocks += _section("Uncounted", map(_escape, summary.uncounted_lines(report)))
-    blocks += _section("Warnings", map(_escape, report.warnings))
-    return "\n\n".join([*blocks, f"<sub>{_escape(summary.conventions(report))}</sub>"])
+        blocks += _section("Formulas of one execution", map(escape, op_formulas))
+    blocks += _section("Notes", map(escape, summary.note_lines(report)))
+    blocks += _section("Uncounted", map(escape, summary.uncounted_lines(report)))
+    blocks += _section("Warnings", map(escape, report.warnings))
+    return "\n\n".join([*blocks, f"<sub>{escape(summary.conventions(report))}</sub>"])
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Keep text from acting as markup, as a mention or as an issue reference."""
     active = _ACTIVE.sub(lambda match: f"\\{match.group()}", printable(text))
     return "".join(_ENTITIES.get(c, c) for c in active)
 
 
 def _labelled(lines: Iterable[summary.Label]) -> list[str]:
-    return [f"**{label.strip()}**: {_escape(text)}" for label, text in lines]
+    return [f"**{label.strip()}**: {escape(text)}" for label, text in lines]
 
 
 def _section(title: str, lines: Iterable[str]) -> list[str]:
@@ -58,7 +58,7 @@ def _grid(columns: Sequence[Column]) -> str:
     from tabulate import tabulate
 
     return tabulate(
-        [[_escape(cell) for cell in row] for row in zip(*(c.cells for c in columns), strict=True)],
+        [[escape(cell) for cell in row] for row in zip(*(c.cells for c in columns), strict=True)],
         headers=[c.title for c in columns],
         tablefmt="pipe",
         disable_numparse=True,

@@ -1,10 +1,10 @@
-"""One profiled run in ONNX Runtime: which nodes executed, in which order, with which shapes."""
+"""ONNX Runtime's profiler: which nodes executed, in which order, how long, with which shapes."""
 
 from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -23,8 +23,9 @@ MAX_RUN_S = 60.0
 MAX_EVENTS = 1_000_000
 """ONNX Runtime records no more events than this, and drops the others in silence."""
 
-_NAME_END = "_kernel_time"
-_SUFFIX = _NAME_END.encode()
+NODE_END = "_kernel_time"
+"""How the name of a node's event ends."""
+
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
@@ -51,8 +52,11 @@ class _Args(msgspec.Struct):
     output_type_shape: list[dict[str, list[int]]] = []
 
 
-class _Event(msgspec.Struct):
+class Event(msgspec.Struct):
+    """One line of a profile; ``ts`` and ``dur`` are whole microseconds, cut off."""
+
     name: str
+    ts: int = 0
     dur: int = 0
     args: _Args = msgspec.field(default_factory=_Args)
 
@@ -117,37 +121,46 @@ def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, Any]) -> No
         timer.cancel()
 
 
-def _parse(lines: Iterable[bytes]) -> tuple[NodeEvent, ...]:
-    """Read a profile, which has one event a line, without holding all of it."""
-    found: list[NodeEvent] = []
+def read_events(lines: Iterable[bytes], wanted: Sequence[bytes]) -> Iterator[Event]:
+    """The events of a profile, which has one a line, whose line holds one of ``wanted``.
+
+    Raises:
+        MeasurementError: the profile cannot be read, or events were dropped.
+    """
     recorded = 0
-    pool: dict[Shapes, Shapes] = {}  # a loop records the same shapes at every trip
-    decoder = msgspec.json.Decoder(_Event)
+    decoder = msgspec.json.Decoder(Event)
     for line in lines:
         recorded += 1
-        if _SUFFIX not in line:
+        if not any(part in line for part in wanted):
             continue
         try:
-            event = decoder.decode(line.rstrip().rstrip(b","))
+            yield decoder.decode(line.rstrip().rstrip(b","))
         except msgspec.DecodeError as error:
             raise MeasurementError(f"ONNX Runtime's profile cannot be read: {error}") from None
-        if event.name.endswith(_NAME_END):
+    if recorded >= MAX_EVENTS:
+        raise MeasurementError(
+            f"the model runs more than the {MAX_EVENTS:,} nodes that ONNX Runtime records: "
+            "give smaller dimensions"
+        )
+
+
+def _parse(lines: Iterable[bytes]) -> tuple[NodeEvent, ...]:
+    """Read a profile without holding all of it."""
+    found: list[NodeEvent] = []
+    pool: dict[Shapes, Shapes] = {}  # a loop records the same shapes at every trip
+    for event in read_events(lines, [NODE_END.encode()]):
+        if event.name.endswith(NODE_END):
             inputs = _shapes(event.args.input_type_shape)
             outputs = _shapes(event.args.output_type_shape)
             found.append(
                 NodeEvent(
-                    name=event.name.removesuffix(_NAME_END),
+                    name=event.name.removesuffix(NODE_END),
                     op_type=event.args.op_name,
                     inputs=pool.setdefault(inputs, inputs),
                     outputs=pool.setdefault(outputs, outputs),
                     duration_s=event.dur * 1e-6,
                 )
             )
-    if recorded >= MAX_EVENTS:
-        raise MeasurementError(
-            f"the model runs more than the {MAX_EVENTS:,} nodes that ONNX Runtime records: "
-            "give smaller dimensions"
-        )
     return tuple(found)
 
 

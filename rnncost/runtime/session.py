@@ -26,6 +26,7 @@ _LEVELS: dict[str, str] = {
     "all": "ORT_ENABLE_ALL",
 }
 _FATAL_ONLY = 4
+_WEIGHTS_FILE = "session.optimized_model_external_initializers_file_name"
 _EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -37,6 +38,7 @@ def create_session(
     config: Mapping[str, str] | None = None,
     external_data_folder: Union[str, Path, None] = None,
     profile_prefix: Union[str, Path, None] = None,
+    optimized_path: Union[str, Path, None] = None,
 ) -> onnxruntime.InferenceSession:
     """Load a model into ONNX Runtime.
 
@@ -48,6 +50,8 @@ def create_session(
             ``{"session.disable_prepacking": "1"}``.
         external_data_folder: where the external data of a model given as bytes lies.
         profile_prefix: switch profiling on and start the name of its file with this.
+        optimized_path: where to write the model as ONNX Runtime runs it, its weights in a
+            file beside it.
 
     Raises:
         BindingError: ``threads`` is below 1.
@@ -75,6 +79,9 @@ def create_session(
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
+    if optimized_path is not None:
+        options.optimized_model_filepath = str(optimized_path)
+        options.add_session_config_entry(_WEIGHTS_FILE, f"{Path(optimized_path).name}.weights")
     name = "the model" if isinstance(model, bytes) else str(model)
     if not isinstance(model, bytes) and not Path(model).is_file():
         raise MeasurementError(f"there is no model file {name}")

@@ -1,40 +1,52 @@
-"""Timing a model in ONNX Runtime."""
+"""Timing models in ONNX Runtime, in turns, with a reference kernel between them.
+
+The speed of a shared machine drifts by tens of percent. Models that are to be compared are
+therefore timed in short bursts, one after the other, round after round; a reference kernel
+before each burst shows how fast the machine is at that moment. The minimum over all rounds
+is the machine at its best. How well it was reached shows in the minima of the rounds.
+"""
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
 
 from rnncost.errors import MeasurementError
-from rnncost.runtime.session import reason
+from rnncost.runtime.reference import reference_inputs, reference_model
+from rnncost.runtime.session import create_session, reason
 
 if TYPE_CHECKING:
     import numpy as np
     import onnxruntime
 
-NOISY_SPREAD = 0.1
-"""Interquartile range over median above which a timing is called noisy."""
+NOISY = 1.1
+"""Noise (see ``Timing``) above which a machine is called too noisy to judge."""
 
-NOISY_TAIL = 1.3
-"""Median over minimum above which a timing is called noisy."""
+REFERENCE_TIME_S = 2e-3
+"""Length of a burst of the reference kernel: some twenty runs."""
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a timing was taken. ``cores`` are those that this process may use."""
+class Run(msgspec.Struct, frozen=True):
+    """Something that can be timed: ``run()`` does it once and returns its seconds.
 
-    cpu: str
-    cores: int
-    system: str
+    ``burst_s`` is the least length of its bursts, where it is not that of all.
+    """
+
+    run: Callable[[], float]
+    burst_s: Union[float, None] = None
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """The times of repeated runs of one model with the same inputs, in seconds.
 
-    ``min_s`` is the machine at its best; ``median_s`` is what it did most of the time.
-    ``iqr_s`` is the range of the middle half of the runs.
+    ``min_s`` is the machine at its best; ``median_s`` is what it did most of the time;
+    ``iqr_s`` is the range of the middle half of the runs; ``per_round_min_s`` are the
+    minima of the rounds, in their order.
     """
 
     min_s: float
@@ -42,52 +54,64 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     p90_s: float
     iqr_s: float
     runs: int
-    threads: int
-    runtime: str
-    machine: Machine
+    per_round_min_s: tuple[float, ...]
 
     @property
-    def advice(self) -> str:
-        """What to do about a noisy timing, or ``""`` for a steady one."""
-        if self.iqr_s <= NOISY_SPREAD * self.median_s and self.median_s <= (
-            NOISY_TAIL * self.min_s
-        ):
-            return ""
-        return (
-            f"noisy timing (median {self.median_s / self.min_s:.2f} x minimum, middle half spread "
-            f"over {self.iqr_s / self.median_s:.0%}): close other programs, use no more threads "
-            f"than free cores, or time for longer; the minimum is the steadier figure"
-        )
+    def noise(self) -> float:
+        """How many times its minimum the model took in the median of the rounds at their best.
+
+        1 says that at least half of the rounds reached the minimum, which then is the
+        machine's, not luck.
+        """
+        return _quantile(sorted(self.per_round_min_s), 0.5) / self.min_s
 
 
-def time_session(
-    session: onnxruntime.InferenceSession,
-    inputs: Mapping[str, np.ndarray[Any, Any]],
-    *,
-    min_runs: int = 20,
-    min_time_s: float = 0.5,
-    max_time_s: float = 10.0,
-) -> Timing:
-    """Time runs of a session with its inputs and outputs bound beforehand.
+class Interleaved(msgspec.Struct, frozen=True, kw_only=True):
+    """Timings that were taken in turns, in the order of the runs, and the reference's."""
 
-    Warm-up runs (a tenth of ``min_time_s``, at least two runs) are not counted. Then the
-    model runs until both ``min_runs`` and ``min_time_s`` are reached, or ``max_time_s``
-    is over; at least one run is always timed.
+    timings: tuple[Timing, ...]
+    reference: Timing
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were timed."""
+        return len(self.reference.per_round_min_s)
+
+    @property
+    def drift(self) -> float:
+        """The slowest round's minimum of the reference over the fastest round's."""
+        return max(self.reference.per_round_min_s) / min(self.reference.per_round_min_s)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the reference shows a machine too noisy to judge what was timed."""
+        return self.reference.noise > NOISY
+
+
+def prepare(
+    session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray[Any, Any]]
+) -> Run:
+    """Bind the inputs of a session, so that its runs copy nothing.
+
+    The run raises MeasurementError where ONNX Runtime fails.
 
     Raises:
-        MeasurementError: ONNX Runtime refuses the inputs or fails in a run.
+        MeasurementError: ONNX Runtime refuses the inputs.
     """
     import onnxruntime as ort
 
     options = ort.RunOptions()
     options.log_severity_level = 4
+    outputs = [output.name for output in session.get_outputs()]
     try:
         binding = session.io_binding()
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)
-        outputs = [output.name for output in session.get_outputs()]
+    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+        raise MeasurementError(f"ONNX Runtime refuses the inputs: {reason(error)}") from None
 
-        def run() -> float:
+    def run() -> float:
+        try:
             # A bound output is a buffer for the next run, which ONNX Runtime refuses where
             # a model declares a wrong shape for it. Binding again is not timed.
             binding.clear_binding_outputs()
@@ -96,55 +120,80 @@ def time_session(
             start = time.perf_counter()
             session.run_with_iobinding(binding, options)
             return time.perf_counter() - start
+        except Exception as error:
+            raise MeasurementError(f"ONNX Runtime cannot run the model: {reason(error)}") from None
 
-        begin = time.perf_counter()
-        _repeat(run, min_runs=2, min_time_s=min_time_s / 10, max_time_s=max_time_s / 2)
-        spent = time.perf_counter() - begin
-        times = _repeat(
-            run, min_runs=min_runs, min_time_s=min_time_s, max_time_s=max_time_s - spent
-        )
-    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-        raise MeasurementError(f"ONNX Runtime cannot run the model: {reason(error)}") from None
-    lower, median, upper, p90 = (_quantile(times, q) for q in (0.25, 0.5, 0.75, 0.9))
-    return Timing(
-        min_s=times[0],
-        median_s=median,
-        p90_s=p90,
-        iqr_s=upper - lower,
-        runs=len(times),
-        threads=session.get_session_options().intra_op_num_threads,
-        runtime=f"onnxruntime {ort.__version__}",
-        machine=machine(),
-    )
+    return Run(run)
 
 
-def machine() -> Machine:
-    """The processor, the usable cores and the system of this machine."""
-    import os
-    import platform
+def time_interleaved(
+    runs: Sequence[Run],
+    *,
+    rounds: int,
+    min_time_s: float,
+    max_time_s: Union[float, None] = None,
+    reference: Union[Run, None] = None,
+) -> Interleaved:
+    """Time several runs in turns: each round gives each run one burst, in the order given.
 
-    affinity = getattr(os, "sched_getaffinity", None)
-    return Machine(
-        cpu=_cpu_name() or platform.processor() or platform.machine(),
-        cores=len(affinity(0)) if affinity is not None else os.cpu_count() or 1,
-        system=f"{platform.system()} {platform.release()}",
-    )
+    A burst is one run that is not counted, then runs for ``min_time_s``, at least one. The
+    reference kernel runs before each burst.
+
+    Args:
+        runs: what to time; see ``prepare``.
+        rounds: how many rounds, at least 1.
+        min_time_s: least length of a burst.
+        max_time_s: after so long no further round begins; the first round is always whole.
+        reference: what to run between the bursts in place of the reference kernel.
+
+    Raises:
+        MeasurementError: a run fails.
+        ValueError: there is nothing to time.
+    """
+    if rounds < 1 or not runs:
+        raise ValueError("time_interleaved needs at least one run and one round")
+    reference = reference or prepare(create_session(reference_model()), reference_inputs())
+    begin = time.perf_counter()
+    times: list[list[list[float]]] = [[] for _ in runs]
+    between: list[list[float]] = []
+    with _no_collection():
+        for _ in range(rounds):
+            start = time.perf_counter()
+            between.append([])
+            for run, own in zip(runs, times, strict=True):
+                between[-1] += _burst(reference, REFERENCE_TIME_S)
+                own.append(_burst(run, min_time_s if run.burst_s is None else run.burst_s))
+            now = time.perf_counter()
+            over = max_time_s is not None and now - begin + (now - start) > max_time_s
+            if over:
+                break
+    return Interleaved(timings=tuple(_timing(own) for own in times), reference=_timing(between))
 
 
-def _repeat(
-    run: Callable[[], float], *, min_runs: int, min_time_s: float, max_time_s: float
-) -> list[float]:
-    """The times of runs, sorted."""
+def _burst(run: Run, min_time_s: float) -> list[float]:
+    run.run()
     times: list[float] = []
     begin = time.perf_counter()
     while True:
-        times.append(run())
-        spent = time.perf_counter() - begin
-        if (len(times) >= min_runs and spent >= min_time_s) or spent >= max_time_s:
-            return sorted(times)
+        times.append(run.run())
+        if time.perf_counter() - begin >= min_time_s:
+            return times
 
 
-def _quantile(ordered: list[float], q: float) -> float:
+def _timing(rounds: Sequence[Sequence[float]]) -> Timing:
+    ordered = sorted(seconds for times in rounds for seconds in times)
+    lower, median, upper, p90 = (_quantile(ordered, q) for q in (0.25, 0.5, 0.75, 0.9))
+    return Timing(
+        min_s=ordered[0],
+        median_s=median,
+        p90_s=p90,
+        iqr_s=upper - lower,
+        runs=len(ordered),
+        per_round_min_s=tuple(min(times) for times in rounds),
+    )
+
+
+def _quantile(ordered: Sequence[float], q: float) -> float:
     """The q-quantile of sorted values, interpolated between neighbours."""
     position = q * (len(ordered) - 1)
     low = int(position)
@@ -152,13 +201,13 @@ def _quantile(ordered: list[float], q: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
-def _cpu_name() -> str:
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's garbage collector out of the timings."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                key, _, value = line.partition(":")
-                if key.strip() in ("model name", "Model"):
-                    return value.strip()
-    except OSError:
-        pass
-    return ""
+        yield
+    finally:
+        if was_on:
+            gc.enable()

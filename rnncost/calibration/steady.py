@@ -1,0 +1,37 @@
+"""One time for each run out of rounds on a machine whose speed drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+WINDOW = 31
+"""Bursts over which the machine's speed is taken to be the same."""
+
+_PASSES = 8
+
+
+def steady_s(rounds: Sequence[Sequence[float]]) -> tuple[list[float], float]:
+    """The seconds of each run with the machine's drift taken out, and the drift's spread.
+
+    ``rounds[q][i]`` is the best time of run i in round q, taken one after the other. The
+    logarithm of a time is modelled as that of its run plus the machine's at that moment,
+    which is the median of what is left over in the bursts around it; a run's time
+    is the median over the rounds (a median polish, Tukey 1977, with a sliding window). The machine is
+    set to its typical best: the tenth percentile of its drift.
+
+    The spread is the interquartile range of the drift, as a ratio minus 1.
+    """
+    import numpy as np
+
+    logs = np.log(np.asarray(rounds, dtype=np.float64))
+    drift = np.zeros_like(logs)
+    own = np.median(logs, axis=0)
+    window = min(WINDOW, logs.size | 1)
+    for _ in range(_PASSES):
+        left = (logs - own).ravel()
+        padded = np.pad(left, window // 2, mode="edge")
+        views = np.lib.stride_tricks.sliding_window_view(padded, window)
+        drift = np.median(views[: left.size], axis=1).reshape(logs.shape)
+        own = np.median(logs - drift, axis=0)
+    low, lower, upper = np.quantile(drift, (0.1, 0.25, 0.75))
+    return [float(value) for value in np.exp(own + low)], float(np.exp(upper - lower) - 1)

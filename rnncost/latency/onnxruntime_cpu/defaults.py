@@ -1,0 +1,115 @@
+"""Constants for a processor that was never calibrated, from its data sheet.
+
+Kernel times are given in cycles, measured with ONNX Runtime 1.32 on a server core with
+AVX-512, and scaled by the clock; products by the peak; far weights by the bandwidths of
+the profile's memory levels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rnncost.profiles.onnxruntime import Cell, Cells, Copies, FarPoint, OnnxRuntimeCpu, Products
+
+ROW_TILES = {"avx512": (1, 2, 3, 4, 5, 6, 12), "avx2": (1, 2, 3, 4, 5, 6), "neon": (1, 2, 4)}
+"""Rows that one call of MLAS's float kernel takes, by the widest vector extension."""
+
+_TILE_SHARE = {1: 0.38, 2: 0.6, 3: 0.8, 4: 0.88, 5: 0.9, 6: 0.92, 12: 1.0}
+"""Share of the product's peak rate that a call of so many rows reaches."""
+
+_PEAK_SHARE = 0.9
+
+FAR_FACTORS = (0.65, 1.0, 1.35, 1.8, 3.0, 7.0, 20.0)
+"""Working sets at which far weights are measured, in sizes of the second cache."""
+
+
+def tiles_for(isa: str) -> tuple[int, ...]:
+    """The rows of the kernel's calls for a vector extension such as avx512f or neon."""
+    for prefix, tiles in ROW_TILES.items():
+        if isa.startswith((prefix, "amx") if prefix == "avx512" else prefix):
+            return tiles
+    return ROW_TILES["neon"] if isa.startswith(("sve", "arm")) else ROW_TILES["avx2"]
+
+
+def default_constants(
+    *,
+    isa: str,
+    clock_hz: float,
+    peak_macs_per_s: float,
+    first_cache_bytes: float,
+    second_cache_bytes: float,
+    levels: Sequence[tuple[float, float]],
+) -> OnnxRuntimeCpu:
+    """Constants from a clock, the peak of one thread, two cache sizes, and the memory levels.
+
+    ``levels`` are (size in bytes, bytes a second) from the second cache outwards.
+    """
+    tick = 1 / clock_hz
+    mac_s = 1 / (peak_macs_per_s * _PEAK_SHARE)
+    tiles = tiles_for(isa)
+    int8_s = mac_s / 4
+    cells = {
+        "lstm": (18000, 3.0, 100, 300, 4.0),
+        "gru": (20000, 0.5, 100, 160, 12.0),
+        "gru_linear": (20000, 0.5, 60, 210, 12.5),
+        "rnn": (5000, 0.2, 30, 100, 30.0),
+        "lstm_int8": (24000, 0.2, 230, 200, 4.3),
+    }
+    return OnnxRuntimeCpu(
+        kind="assumed",
+        source="ONNX Runtime 1.32 on a server core with AVX-512, scaled by clock and peak",
+        run_s=4.3e-6,
+        direction_s=4000 * tick,
+        fork_s=2.0e-6,
+        exchange_byte_s=5e-10,
+        products=Products(
+            row_tiles=tiles,
+            mac_s=tuple(mac_s / _TILE_SHARE[rows] for rows in tiles),
+            call_s=24 * tick,
+            call_row_s=1 * tick,
+            first_cache_bytes=first_cache_bytes,
+            first_cache_gain=0.4,
+            far=tuple(
+                FarPoint(working_set_bytes=size, s_per_byte=_far_s(size, levels), overlap=0.3)
+                for size in (factor * second_cache_bytes for factor in FAR_FACTORS)
+            ),
+            again_s=0.03 * tick,
+            sharing=0.2,
+            transpose_s=0.45 * tick,
+            dot_mac_s=0.16 * tick,
+            dot_output_s=4 * tick,
+            int8_weight_s=2 * int8_s,
+            int8_mac_s=int8_s,
+        ),
+        cells=Cells(
+            **{
+                name: Cell(
+                    node_s=node * tick,
+                    setup_s=setup * tick,
+                    step_s=step * tick,
+                    row_s=row * tick,
+                    unit_s=unit * tick,
+                )
+                for name, (node, setup, step, row, unit) in cells.items()
+            }
+        ),
+        copies=Copies(
+            reverse_row_s=3 * tick,
+            reverse_byte_s=0.13 * tick,
+            near_byte_s=0.03 * tick,
+            far_byte_s=0.3 * tick,
+            bias_s=0.3 * tick,
+            quantize_s=1.3 * tick,
+            quantize_row_s=33 * tick,
+            dequantize_s=0.6 * tick,
+        ),
+    )
+
+
+def _far_s(working_set_bytes: float, levels: Sequence[tuple[float, float]]) -> float:
+    """Seconds a byte at the level that holds so much; the size of the last may be infinite."""
+    for size, bytes_per_s in levels:
+        if working_set_bytes <= size:
+            return 1 / bytes_per_s
+    return 1 / levels[-1][1] if levels else math.inf

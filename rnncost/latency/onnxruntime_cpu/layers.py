@@ -1,0 +1,213 @@
+"""Seconds of recurrent nodes in ONNX Runtime's CPU kernels.
+
+Read from onnxruntime/core/providers/cpu/rnn: one input product a direction for all steps,
+then one product a step (two in a GRU; none in the first step of an RNN that starts from
+zero), elementwise loops a row, and copies around the reverse direction. The LSTM splits
+its batch among threads, or its products; the others split products only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from rnncost.latency.onnxruntime_cpu.products import int8_s, packed_s, threads_for, unpacked_s
+
+if TYPE_CHECKING:
+    from rnncost.profiles.onnxruntime import Cell, OnnxRuntimeCpu
+
+CellName = Literal["lstm", "gru", "gru_linear", "rnn", "lstm_int8"]
+GATES: dict[str, int] = {"lstm": 4, "gru": 3, "gru_linear": 3, "rnn": 1, "lstm_int8": 4}
+RUNTIME_BYTES = 256 * 1024
+"""What the runtime itself touches in a run, about; it takes room in the caches."""
+
+SPLIT_ROWS = 4
+SPLIT_UNITS = 256
+"""A batch is split among threads above so many rows, or from 2 rows up to so many units."""
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """The extents of a recurrent node. ``initial_state`` matters to the RNN alone."""
+
+    cell: CellName
+    steps: int
+    rows: int
+    inputs: int
+    hidden: int
+    directions: int = 1
+    initial_state: bool = False
+
+    @property
+    def columns(self) -> int:
+        return GATES[self.cell] * self.hidden
+
+    @property
+    def weight_size_bytes(self) -> int:
+        return 1 if self.cell == "lstm_int8" else 4
+
+    @property
+    def recurrent_bytes(self) -> int:
+        """The recurrent weights of one direction."""
+        return self.columns * self.hidden * self.weight_size_bytes
+
+    @property
+    def input_bytes(self) -> int:
+        """The input weights of one direction."""
+        return self.columns * self.inputs * self.weight_size_bytes
+
+    @property
+    def footprint_bytes(self) -> int:
+        """What a run of the node touches: weights, input products, input and output."""
+        values = self.steps * self.rows * (self.columns + self.inputs + self.directions * self.hidden)
+        return self.directions * (self.recurrent_bytes + self.input_bytes) + 4 * values
+
+    @property
+    def step_set_bytes(self) -> int:
+        """What a step touches: recurrent weights, gates and state of each row."""
+        return self.recurrent_bytes + 4 * self.rows * (self.columns + 3 * self.hidden)
+
+
+class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of a node: fixed, around the steps, and of one step; first steps apart.
+
+    ``step_memory_s`` is what a step waits for weights beyond the near caches.
+    """
+
+    fixed_s: float
+    input_s: float
+    first_steps_s: float
+    steps: int
+    step_s: float
+
+    @property
+    def total_s(self) -> float:
+        return self.fixed_s + self.input_s + self.first_steps_s + self.steps * self.step_s
+
+
+class Split(msgspec.Struct, frozen=True):
+    """How the steps use threads: rows of one thread, and whether the batch is what is split."""
+
+    rows: int
+    by_batch: bool
+    threads: int
+
+
+def split_of(layer: Layer, threads: int) -> Split:
+    """How a node's steps are spread over threads."""
+    lstm = layer.cell in ("lstm", "lstm_int8")
+    many = layer.rows > SPLIT_ROWS or (layer.rows >= 2 and layer.hidden <= SPLIT_UNITS)
+    if threads == 1 or not (lstm and many):
+        return Split(layer.rows, by_batch=lstm and many, threads=threads)
+    rows = -(-layer.rows // threads)
+    return Split(rows, by_batch=True, threads=-(-layer.rows // rows))
+
+
+def layer_time(
+    layer: Layer, constants: OnnxRuntimeCpu, threads: int, run_bytes: float | None = None
+) -> LayerTime:
+    """The time of one execution of a recurrent node.
+
+    ``run_bytes`` is what a whole run of the model touches, which decides where weights
+    are when the node starts; by default the node is alone.
+    """
+    cell: Cell = getattr(constants.cells, layer.cell)
+    whole = float(run_bytes or layer.footprint_bytes) + RUNTIME_BYTES
+    split = split_of(layer, threads)
+    rows = layer.steps * layer.rows
+    fixed = cell.node_s + layer.directions * (
+        constants.direction_s + layer.rows * layer.hidden * cell.setup_s
+    )
+    around = _input_s(layer, constants, threads, whole)
+    if layer.directions == 2:
+        around += reverse_s(layer, constants)
+    if split.by_batch and split.threads > 1:
+        fixed += layer.directions * constants.fork_s
+    first = _step_product_s(layer, constants, split, whole)
+    each = _step_product_s(layer, constants, split, layer.step_set_bytes)
+    if layer.cell == "rnn" and not layer.initial_state:
+        first = 0.0
+    gates = cell.step_s + split.rows * (cell.row_s + layer.hidden * cell.unit_s)
+    return LayerTime(
+        fixed_s=fixed,
+        input_s=around,
+        first_steps_s=layer.directions * (first - each),
+        steps=layer.directions * layer.steps,
+        step_s=each + gates,
+    )
+
+
+def reverse_s(layer: Layer, constants: OnnxRuntimeCpu) -> float:
+    """Seconds for turning input and output round in time for the reverse direction."""
+    copies = constants.copies
+    values = layer.steps * layer.rows * (layer.inputs + layer.hidden)
+    return (
+        2 * layer.steps * layer.rows * copies.reverse_row_s + 4 * values * copies.reverse_byte_s
+    )
+
+
+def _input_s(layer: Layer, constants: OnnxRuntimeCpu, threads: int, whole: float) -> float:
+    """The input products of all steps and directions, with their buffer."""
+    copies = constants.copies
+    rows, columns = layer.steps * layer.rows, layer.columns
+    seconds = _product_s(layer, constants, rows, layer.inputs, columns, threads, whole)
+    # The 8-bit products read their input twice: for its range, then to quantise it.
+    buffer = 4 * rows * (columns + (2 if layer.cell == "lstm_int8" else 1) * layer.inputs)
+    far = min(1.0, max(0.0, (whole / constants.products.far[0].working_set_bytes - 1)))
+    seconds += buffer * (far * copies.far_byte_s + (1 - far) * copies.near_byte_s)
+    if layer.cell == "rnn":
+        seconds += rows * columns * copies.bias_s
+    return layer.directions * seconds
+
+
+def _step_product_s(
+    layer: Layer, constants: OnnxRuntimeCpu, split: Split, working_set: float
+) -> float:
+    """The products of one step, on the busiest thread."""
+    threads = 1 if split.by_batch else split.threads
+    slowdown = 1 + constants.products.sharing * (split.threads - 1) if split.by_batch else 1.0
+    widths = (2, 1) if layer.cell in ("gru", "gru_linear") else (GATES[layer.cell],)
+    return sum(
+        _product_s(
+            layer,
+            constants,
+            split.rows,
+            layer.hidden,
+            width * layer.hidden,
+            threads,
+            working_set,
+            slowdown,
+        )
+        for width in widths
+    )
+
+
+def _product_s(
+    layer: Layer,
+    constants: OnnxRuntimeCpu,
+    rows: int,
+    depth: int,
+    columns: int,
+    threads: int,
+    working_set: float,
+    slowdown: float = 1.0,
+) -> float:
+    """One product of a layer: split among threads by columns, or by rows if there are more."""
+    products, copies = constants.products, constants.copies
+    used = threads_for(rows, depth, columns, threads)
+    seconds = 0.0
+    if layer.cell == "lstm_int8":
+        elements = rows * (depth * copies.quantize_s + columns * copies.dequantize_s)
+        seconds += rows * copies.quantize_row_s + elements
+    kernel = {"rnn": unpacked_s, "lstm_int8": int8_s}.get(layer.cell, packed_s)
+    if used > 1:
+        others = (used - 1) / used
+        seconds += constants.fork_s + 4 * rows * columns * others * constants.exchange_byte_s
+        slowdown = 1 + products.sharing * (used - 1)
+        if columns > rows:
+            blocks = -(-columns // 16)
+            columns = min(columns, -(-blocks // used) * 16)
+            working_set /= used
+        else:
+            rows = -(-rows // used)
+    return seconds + kernel(products, rows, depth, columns, working_set, slowdown)

@@ -1,0 +1,1 @@
+"""Accuracy suites: estimates beside times that were measured, over many cases."""
