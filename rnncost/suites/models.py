@@ -49,9 +49,9 @@ class RealModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def name(self) -> str:
-        """Its folder and file, and what else tells it from others of the same file."""
-        path = Path(self.path)
-        return f"{path.parent.name}/{path.stem}{f' {self.variant}' if self.variant else ''}"
+        """Its package and file, and what else tells it from others of that name."""
+        name = f"{self.package.split('==')[0]}/{Path(self.path).stem}"
+        return f"{name} {self.variant}" if self.variant else name
 
     def bound(self, setting: dict[str, int]) -> tuple[dict[str, list[int]], dict[str, int]]:
         """Shapes and values of the inputs in one setting."""

@@ -186,7 +186,7 @@ def _split(cases: Sequence[Case], feature: str) -> list[tuple[str, list[Case]]]:
             key = (True, 0.0, value)
         elif ranged and value >= 1:
             low = 1 << (int(value).bit_length() - 1)
-            key = (False, float(low), f"{low} to {2 * low - 1}")
+            key = (False, float(low), f"{low} to {2 * low - 1}" if low > 1 else "1")
         else:
             key = (False, 0.0, "below 1") if ranged else (False, float(value), f"{value:g}")
         split.setdefault(key, []).append(case)

@@ -20,7 +20,7 @@ _TILE_SHARE = {1: 0.38, 2: 0.6, 3: 0.8, 4: 0.88, 5: 0.9, 6: 0.92, 12: 1.0}
 
 _PEAK_SHARE = 0.9
 
-FAR_FACTORS = (0.65, 1.0, 1.35, 1.8, 3.0, 7.0, 20.0)
+FAR_FACTORS = (0.85, 1.0, 1.15, 1.4, 1.8, 3.0, 8.0, 20.0)
 """Working sets at which far weights are measured, in sizes of the second cache."""
 
 
@@ -74,13 +74,17 @@ def default_constants(
                 FarPoint(working_set_bytes=size, s_per_byte=_far_s(size, levels), overlap=0.3)
                 for size in (factor * second_cache_bytes for factor in FAR_FACTORS)
             ),
-            again_s=0.03 * tick,
+            again=0.3,
             sharing=0.2,
             transpose_s=0.45 * tick,
+            panel_mac_s=1.7 * mac_s,
             dot_mac_s=0.16 * tick,
-            dot_output_s=4 * tick,
+            dot_output_s=1 * tick,
+            dot_tail_s=10 * tick,
             int8_weight_s=2 * int8_s,
+            int8_again_s=3 * int8_s,
             int8_mac_s=int8_s,
+            int8_overlap=0.6,
         ),
         cells=Cells(
             **{
@@ -89,6 +93,7 @@ def default_constants(
                     setup_s=setup * tick,
                     step_s=step * tick,
                     row_s=row * tick,
+                    tail_s=60 * tick,
                     unit_s=unit * tick,
                 )
                 for name, (node, setup, step, row, unit) in cells.items()

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from rnncost.latency.onnxruntime_cpu.products import int8_s, packed_s, threads_for, unpacked_s
+from rnncost.latency.onnxruntime_cpu.products import far, int8_s, packed_s, threads_for, unpacked_s
 
 if TYPE_CHECKING:
     from rnncost.profiles.onnxruntime import Cell, OnnxRuntimeCpu
 
 CellName = Literal["lstm", "gru", "gru_linear", "rnn", "lstm_int8"]
 GATES: dict[str, int] = {"lstm": 4, "gru": 3, "gru_linear": 3, "rnn": 1, "lstm_int8": 4}
-RUNTIME_BYTES = 256 * 1024
-"""What the runtime itself touches in a run, about; it takes room in the caches."""
+VECTOR = 8
+"""Units that the elementwise loops take at a time."""
 
 SPLIT_ROWS = 4
 SPLIT_UNITS = 256
@@ -112,7 +112,7 @@ def layer_time(
     are when the node starts; by default the node is alone.
     """
     cell: Cell = getattr(constants.cells, layer.cell)
-    whole = float(run_bytes or layer.footprint_bytes) + RUNTIME_BYTES
+    whole = float(run_bytes or layer.footprint_bytes)
     split = split_of(layer, threads)
     rows = layer.steps * layer.rows
     fixed = cell.node_s + layer.directions * (
@@ -127,7 +127,8 @@ def layer_time(
     each = _step_product_s(layer, constants, split, layer.step_set_bytes)
     if layer.cell == "rnn" and not layer.initial_state:
         first = 0.0
-    gates = cell.step_s + split.rows * (cell.row_s + layer.hidden * cell.unit_s)
+    tail = cell.tail_s if layer.hidden % VECTOR else 0.0
+    gates = cell.step_s + split.rows * (cell.row_s + tail + layer.hidden * cell.unit_s)
     return LayerTime(
         fixed_s=fixed,
         input_s=around,
@@ -151,10 +152,9 @@ def _input_s(layer: Layer, constants: OnnxRuntimeCpu, threads: int, whole: float
     copies = constants.copies
     rows, columns = layer.steps * layer.rows, layer.columns
     seconds = _product_s(layer, constants, rows, layer.inputs, columns, threads, whole)
-    # The 8-bit products read their input twice: for its range, then to quantise it.
-    buffer = 4 * rows * (columns + (2 if layer.cell == "lstm_int8" else 1) * layer.inputs)
-    far = min(1.0, max(0.0, (whole / constants.products.far[0].working_set_bytes - 1)))
-    seconds += buffer * (far * copies.far_byte_s + (1 - far) * copies.near_byte_s)
+    buffer = 4 * rows * columns
+    beyond = min(1.0, max(0.0, (whole / constants.products.far[1].working_set_bytes - 1)))
+    seconds += buffer * (beyond * copies.far_byte_s + (1 - beyond) * copies.near_byte_s)
     if layer.cell == "rnn":
         seconds += rows * columns * copies.bias_s
     return layer.directions * seconds
@@ -199,6 +199,9 @@ def _product_s(
     if layer.cell == "lstm_int8":
         elements = rows * (depth * copies.quantize_s + columns * copies.dequantize_s)
         seconds += rows * copies.quantize_row_s + elements
+        # Activations are read twice: for their range, then to quantise them.
+        byte_s, _ = far(products, 4 * rows * depth)
+        seconds += 2 * 4 * rows * depth * byte_s
     kernel = {"rnn": unpacked_s, "lstm_int8": int8_s}.get(layer.cell, packed_s)
     if used > 1:
         others = (used - 1) / used

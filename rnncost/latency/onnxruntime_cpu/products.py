@@ -19,6 +19,7 @@ CALL_COLUMNS = 32
 PACKED_DEPTH = 256
 UNPACKED_DEPTH = 128
 INT8_ROWS = 6
+DOT_DEPTH = 8
 MACS_A_THREAD = 65536
 """A product is split among threads when each gets at least so many MACs."""
 
@@ -37,13 +38,13 @@ def far(products: Products, working_set_bytes: float) -> tuple[float, float]:
     """Seconds a byte of weights and their overlap when so many bytes take turns in the caches.
 
     Interpolated between the measured working sets, on their logarithms; below the first
-    the seconds fall to zero within a factor of 2, above the last they stay.
+    the seconds soon fall to zero, above the last they stay.
     """
     points = products.far
     at = math.log2(max(working_set_bytes, 1.0))
     left = math.log2(points[0].working_set_bytes)
     if at <= left:
-        return points[0].s_per_byte * max(0.0, 1.0 - (left - at)), points[0].overlap
+        return points[0].s_per_byte * max(0.0, 1.0 - 4.0 * (left - at)), points[0].overlap
     for near, beyond in zip(points, points[1:], strict=False):
         right = math.log2(beyond.working_set_bytes)
         if at <= right:
@@ -73,15 +74,16 @@ def packed_s(
     if working_set_bytes < products.first_cache_bytes:
         nearness = math.log2(2 * products.first_cache_bytes / max(working_set_bytes, 1.0))
         gain = products.first_cache_gain * min(1.0, nearness)
-    seconds, again, again_s = 0.0, 0.0, depth * padded * products.again_s
+    seconds, first = 0.0, True
+    again = 1 + products.again * min(1.0, byte_s / products.far[-1].s_per_byte)
     for index, count in row_calls(rows, products.row_tiles):
         tile = products.row_tiles[index]
         compute = tile * depth * padded * products.mac_s[index] * (1 - gain / tile)
         fixed = calls * (products.call_s + tile * products.call_row_s)
-        seconds += count * (compute + fixed + again)
-        if not again:
-            seconds += (count - 1) * again_s + combined_s(compute, memory, overlap) - compute
-            again = again_s
+        seconds += count * (compute * again + fixed)
+        if first:
+            seconds += combined_s(compute, memory, overlap) - compute * again
+            first = False
     return seconds
 
 
@@ -93,15 +95,13 @@ def unpacked_s(
     memory = slowdown * byte_s * 4.0 * depth * columns
     if rows == 1:
         dot = depth * columns * products.dot_mac_s + columns * products.dot_output_s
+        if depth % DOT_DEPTH:
+            dot += columns * products.dot_tail_s
         return combined_s(dot, memory, overlap)
     seconds = combined_s(depth * columns * products.transpose_s, memory, overlap)
     padded = -(-columns // COLUMN_TILE) * COLUMN_TILE
     calls = -(-columns // CALL_COLUMNS) * -(-depth // UNPACKED_DEPTH)
-    for index, count in row_calls(rows, products.row_tiles):
-        tile = products.row_tiles[index]
-        compute = tile * depth * padded * products.mac_s[index]
-        seconds += count * (compute + calls * (products.call_s + tile * products.call_row_s))
-    return seconds
+    return seconds + rows * (depth * padded * products.panel_mac_s + calls * products.call_row_s)
 
 
 def int8_s(
@@ -110,10 +110,11 @@ def int8_s(
     """Seconds of an 8-bit product with packed weights."""
     calls = -(-rows // INT8_ROWS)
     weights = depth * columns
-    byte_s, overlap = far(products, working_set_bytes)
+    byte_s, _ = far(products, working_set_bytes)
     memory = slowdown * byte_s * weights
-    compute = weights * (calls * products.int8_weight_s + rows * products.int8_mac_s)
-    return combined_s(compute, memory, overlap)
+    first = min(rows, INT8_ROWS) * products.int8_mac_s + products.int8_weight_s
+    again = max(0, rows - INT8_ROWS) * products.int8_mac_s + (calls - 1) * products.int8_again_s
+    return weights * again + combined_s(weights * first, memory, products.int8_overlap)
 
 
 def threads_for(rows: int, depth: int, columns: int, threads: int) -> int:
