@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 WINDOW = 31
 """Bursts over which the machine's speed is taken to be the same."""
 
 _PASSES = 8
 
 
-def steady_s(rounds: Sequence[Sequence[float]]) -> tuple[list[float], float]:
-    """The seconds of each run with the machine's drift taken out, and the drift's spread.
+class Steady(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of each run without the machine's drift, and the noise.
+
+    ``drift`` is the interquartile range of the machine's speed, ``scatter`` the median over
+    the runs of the interquartile range that is left; both as ratios minus 1.
+    """
+
+    seconds: list[float]
+    drift: float
+    scatter: float
+
+
+def steady_s(rounds: Sequence[Sequence[float]]) -> Steady:
+    """The seconds of each run with the machine's drift taken out.
 
     ``rounds[q][i]`` is the best time of run i in round q, taken one after the other. The
-    logarithm of a time is modelled as that of its run plus the machine's at that moment,
-    which is the median of what is left over in the bursts around it; a run's time
-    is the median over the rounds (a median polish, Tukey 1977, with a sliding window). The machine is
-    set to its typical best: the tenth percentile of its drift.
-
-    The spread is the interquartile range of the drift, as a ratio minus 1.
+    logarithm of a time is modelled as that of its run plus that of the machine at that
+    moment, which is the median of what is left over in the bursts around it; a run's time
+    is the median over the rounds: a median polish (Tukey 1977) with a sliding window. The
+    machine is set to its typical best, the tenth percentile of its drift.
     """
     import numpy as np
 
@@ -34,4 +46,9 @@ def steady_s(rounds: Sequence[Sequence[float]]) -> tuple[list[float], float]:
         drift = np.median(views[: left.size], axis=1).reshape(logs.shape)
         own = np.median(logs - drift, axis=0)
     low, lower, upper = np.quantile(drift, (0.1, 0.25, 0.75))
-    return [float(value) for value in np.exp(own + low)], float(np.exp(upper - lower) - 1)
+    ends = np.quantile(logs - drift, (0.25, 0.75), axis=0)
+    return Steady(
+        seconds=[float(value) for value in np.exp(own + low)],
+        drift=float(np.exp(upper - lower) - 1),
+        scatter=float(np.exp(np.median(ends[1] - ends[0])) - 1),
+    )

@@ -10,7 +10,7 @@ import msgspec
 from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 
 _FIXED = ("kind", "source", "row_tiles", "first_cache_bytes", "working_set_bytes")
-_FRACTIONS = ("overlap", "first_cache_gain")
+_FRACTIONS = ("overlap", "first_cache_gain", "int8_overlap", "repeat_gain")
 
 
 def numbers_of(constants: OnnxRuntimeCpu) -> dict[str, float]:

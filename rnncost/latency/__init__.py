@@ -17,6 +17,7 @@ MODELS = {
     "roofline": "roofline",
     "cudnn": "cudnn",
     "mcu": "mcu",
+    "onnxruntime-cpu": "onnxruntime_cpu",
     "pytorch-cpu": "pytorch_cpu",
 }
 """The module of each runtime's execution model, which has a function of the same name."""

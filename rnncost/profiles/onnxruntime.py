@@ -70,11 +70,12 @@ class Products(Strict, frozen=True, kw_only=True):
 class Cell(Strict, frozen=True, kw_only=True):
     """Fixed and elementwise times of one recurrent kernel.
 
-    Of a node; of a direction's set-up, for each unit and row; of a step; of a row of a step, and
+    Of a node; of a direction; of its set-up, for each unit and row; of a step; of a row of a step, and
     more where the units are no multiple of 8; of one unit and row of a step.
     """
 
     node_s: Seconds
+    direction_s: Seconds
     setup_s: Seconds
     step_s: Seconds
     row_s: Seconds
@@ -113,17 +114,17 @@ class Copies(Strict, frozen=True, kw_only=True):
 class OnnxRuntimeCpu(Strict, frozen=True, kw_only=True):
     """Constants of ONNX Runtime's CPU kernels; see ``rnncost.latency.onnxruntime_cpu``.
 
-    ``run_s`` is a run of a model, ``direction_s`` a direction of a recurrent node,
-    ``fork_s`` handing work to the other threads and waiting for them, ``exchange_byte_s`` a
-    byte that one of them wrote and another reads.
+    ``run_s`` is a run of a model, ``fork_s`` handing work to the other threads and waiting for them, ``exchange_byte_s`` a
+    byte that one of them wrote and another reads. ``repeat_gain`` is the part of the RNN's
+    elementwise time that a short run saves when it repeats.
     """
 
     kind: Evidence
     source: Text
     run_s: Seconds
-    direction_s: Seconds
     fork_s: Seconds
     exchange_byte_s: Seconds
+    repeat_gain: Fraction
     products: Products
     cells: Cells
     copies: Copies

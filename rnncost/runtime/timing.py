@@ -31,6 +31,10 @@ REFERENCE_TIME_S = 2e-3
 """Length of a burst of the reference kernel: some twenty runs."""
 
 
+LONG_BURST_S = 0.05
+"""A burst that lasts longer needs no more than two runs."""
+
+
 class Run(msgspec.Struct, frozen=True):
     """Something that can be timed: ``run()`` does it once and returns its seconds.
 
@@ -129,17 +133,21 @@ def time_interleaved(
     rounds: int,
     min_time_s: float,
     max_time_s: Union[float, None] = None,
+    min_runs: int = 1,
     reference: Union[Run, None] = None,
 ) -> Interleaved:
     """Time several runs in turns: each round gives each run one burst, in the order given.
 
-    A burst is one run that is not counted, then runs for ``min_time_s``, at least one. The
-    reference kernel runs before each burst.
+    A burst is one run that is not counted, then runs for ``min_time_s``, at least
+    ``min_runs`` (of a model that takes long: for ``LONG_BURST_S``, at least two). Its
+    first third is not counted either: large weights need a few runs to settle in the
+    caches. The reference kernel runs before each burst.
 
     Args:
         runs: what to time; see ``prepare``.
         rounds: how many rounds, at least 1.
         min_time_s: least length of a burst.
+        min_runs: least number of runs of a burst.
         max_time_s: after so long no further round begins; the first round is always whole.
         reference: what to run between the bursts in place of the reference kernel.
 
@@ -158,8 +166,9 @@ def time_interleaved(
             start = time.perf_counter()
             between.append([])
             for run, own in zip(runs, times, strict=True):
-                between[-1] += _burst(reference, REFERENCE_TIME_S)
-                own.append(_burst(run, min_time_s if run.burst_s is None else run.burst_s))
+                between[-1] += _burst(reference, REFERENCE_TIME_S, 1)
+                burst_s = min_time_s if run.burst_s is None else run.burst_s
+                own.append(_burst(run, burst_s, min_runs))
             now = time.perf_counter()
             over = max_time_s is not None and now - begin + (now - start) > max_time_s
             if over:
@@ -167,14 +176,16 @@ def time_interleaved(
     return Interleaved(timings=tuple(_timing(own) for own in times), reference=_timing(between))
 
 
-def _burst(run: Run, min_time_s: float) -> list[float]:
+def _burst(run: Run, min_time_s: float, min_runs: int) -> list[float]:
     run.run()
     times: list[float] = []
     begin = time.perf_counter()
     while True:
         times.append(run.run())
-        if time.perf_counter() - begin >= min_time_s:
-            return times
+        spent = time.perf_counter() - begin
+        enough = min_runs if spent < LONG_BURST_S else min(min_runs, 2)
+        if spent >= min_time_s and len(times) >= enough:
+            return times[len(times) // 3 :]
 
 
 def _timing(rounds: Sequence[Sequence[float]]) -> Timing:

@@ -50,19 +50,19 @@ def default_constants(
     tiles = tiles_for(isa)
     int8_s = mac_s / 4
     cells = {
-        "lstm": (18000, 3.0, 100, 300, 4.0),
-        "gru": (20000, 0.5, 100, 160, 12.0),
-        "gru_linear": (20000, 0.5, 60, 210, 12.5),
-        "rnn": (5000, 0.2, 30, 100, 30.0),
-        "lstm_int8": (24000, 0.2, 230, 200, 4.3),
+        "lstm": (5000, 3.0, 100, 300, 4.0),
+        "gru": (5000, 0.5, 100, 160, 12.0),
+        "gru_linear": (5000, 0.5, 60, 210, 12.5),
+        "rnn": (2000, 0.2, 30, 100, 30.0),
+        "lstm_int8": (8000, 0.2, 230, 200, 4.3),
     }
     return OnnxRuntimeCpu(
         kind="assumed",
         source="ONNX Runtime 1.32 on a server core with AVX-512, scaled by clock and peak",
         run_s=4.3e-6,
-        direction_s=4000 * tick,
         fork_s=2.0e-6,
         exchange_byte_s=5e-10,
+        repeat_gain=0.2,
         products=Products(
             row_tiles=tiles,
             mac_s=tuple(mac_s / _TILE_SHARE[rows] for rows in tiles),
@@ -90,6 +90,7 @@ def default_constants(
             **{
                 name: Cell(
                     node_s=node * tick,
+                    direction_s=node * tick / 2,
                     setup_s=setup * tick,
                     step_s=step * tick,
                     row_s=row * tick,

@@ -2,12 +2,13 @@
 
 Read from onnxruntime/core/providers/cpu/rnn: one input product a direction for all steps,
 then one product a step (two in a GRU; none in the first step of an RNN that starts from
-zero), elementwise loops a row, and copies around the reverse direction. The LSTM splits
+zero), elementwise loops a row, and copies around the reverse direction (not in the RNN). The LSTM splits
 its batch among threads, or its products; the others split products only.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 CellName = Literal["lstm", "gru", "gru_linear", "rnn", "lstm_int8"]
 GATES: dict[str, int] = {"lstm": 4, "gru": 3, "gru_linear": 3, "rnn": 1, "lstm_int8": 4}
+LEARNT_VALUES, FORGOTTEN_VALUES = 2_000, 60_000
+"""Activations of a run whose branches are all predicted, and none."""
+
 VECTOR = 8
 """Units that the elementwise loops take at a time."""
 
@@ -116,10 +120,10 @@ def layer_time(
     split = split_of(layer, threads)
     rows = layer.steps * layer.rows
     fixed = cell.node_s + layer.directions * (
-        constants.direction_s + layer.rows * layer.hidden * cell.setup_s
+        cell.direction_s + layer.rows * layer.hidden * cell.setup_s
     )
     around = _input_s(layer, constants, threads, whole)
-    if layer.directions == 2:
+    if layer.directions == 2 and layer.cell != "rnn":
         around += reverse_s(layer, constants)
     if split.by_batch and split.threads > 1:
         fixed += layer.directions * constants.fork_s
@@ -128,7 +132,10 @@ def layer_time(
     if layer.cell == "rnn" and not layer.initial_state:
         first = 0.0
     tail = cell.tail_s if layer.hidden % VECTOR else 0.0
-    gates = cell.step_s + split.rows * (cell.row_s + tail + layer.hidden * cell.unit_s)
+    unit_s = cell.unit_s
+    if layer.cell == "rnn":
+        unit_s *= 1 - constants.repeat_gain * _repeated(layer)
+    gates = cell.step_s + split.rows * (cell.row_s + tail + layer.hidden * unit_s)
     return LayerTime(
         fixed_s=fixed,
         input_s=around,
@@ -136,6 +143,17 @@ def layer_time(
         steps=layer.directions * layer.steps,
         step_s=each + gates,
     )
+
+
+def _repeated(layer: Layer) -> float:
+    """How well a processor has learnt the branches of a run's activations, from 0 to 1.
+
+    The RNN calls a branching function for each value; runs that repeat the same input take
+    the same branches, which processors predict up to some thousands of them.
+    """
+    values = layer.directions * layer.steps * layer.rows * layer.hidden
+    span = math.log(FORGOTTEN_VALUES / LEARNT_VALUES)
+    return min(1.0, max(0.0, math.log(FORGOTTEN_VALUES / values) / span))
 
 
 def reverse_s(layer: Layer, constants: OnnxRuntimeCpu) -> float:

@@ -57,6 +57,14 @@ def far(products: Products, working_set_bytes: float) -> tuple[float, float]:
     return points[-1].s_per_byte, points[-1].overlap
 
 
+def first_cache_gain(products: Products, working_set_bytes: float) -> float:
+    """The part of a one-row product that weights in the first cache save."""
+    if working_set_bytes >= products.first_cache_bytes:
+        return 0.0
+    nearness = math.log2(2 * products.first_cache_bytes / max(working_set_bytes, 1.0))
+    return products.first_cache_gain * min(1.0, nearness)
+
+
 def combined_s(compute_s: float, memory_s: float, overlap: float) -> float:
     """Seconds when memory and computation overlap, but not quite."""
     return max(compute_s, memory_s) + overlap * min(compute_s, memory_s)
@@ -70,12 +78,9 @@ def packed_s(
     calls = -(-columns // CALL_COLUMNS) * -(-depth // PACKED_DEPTH)
     byte_s, overlap = far(products, working_set_bytes)
     memory = slowdown * byte_s * 4.0 * depth * padded
-    gain = 0.0
-    if working_set_bytes < products.first_cache_bytes:
-        nearness = math.log2(2 * products.first_cache_bytes / max(working_set_bytes, 1.0))
-        gain = products.first_cache_gain * min(1.0, nearness)
+    gain = first_cache_gain(products, working_set_bytes)
     seconds, first = 0.0, True
-    again = 1 + products.again * min(1.0, byte_s / products.far[-1].s_per_byte)
+    again = 1 + products.again * min(1.0, byte_s / (products.far[-1].s_per_byte or math.inf))
     for index, count in row_calls(rows, products.row_tiles):
         tile = products.row_tiles[index]
         compute = tile * depth * padded * products.mac_s[index] * (1 - gain / tile)
@@ -94,7 +99,8 @@ def unpacked_s(
     byte_s, overlap = far(products, working_set_bytes)
     memory = slowdown * byte_s * 4.0 * depth * columns
     if rows == 1:
-        dot = depth * columns * products.dot_mac_s + columns * products.dot_output_s
+        gain = first_cache_gain(products, working_set_bytes)
+        dot = columns * (depth * products.dot_mac_s * (1 - gain) + products.dot_output_s)
         if depth % DOT_DEPTH:
             dot += columns * products.dot_tail_s
         return combined_s(dot, memory, overlap)

@@ -1,0 +1,159 @@
+"""The rows of a counted graph as ONNX Runtime's CPU provider runs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rnncost.graph.dim import hint
+from rnncost.latency.assembly import OpTime, Prediction
+from rnncost.latency.onnxruntime_cpu.defaults import default_constants
+from rnncost.latency.onnxruntime_cpu.layers import CellName, Layer, layer_time
+from rnncost.latency.roofline import device_of, time_of
+
+if TYPE_CHECKING:
+    from rnncost.counting.counted import Counted, CountedOp
+    from rnncost.latency.onnxruntime_cpu.layers import LayerTime
+    from rnncost.latency.roofline import Device
+    from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
+    from rnncost.profiles.schema import HardwareProfile
+
+CELLS: dict[str, CellName] = {
+    "LSTM": "lstm",
+    "LSTMCell": "lstm",
+    "GRU": "gru",
+    "GRUCell": "gru_linear",
+    "RNN": "rnn",
+    "RNNCell": "rnn",
+    "com.microsoft::DynamicQuantizeLSTM": "lstm_int8",
+}
+"""The kernel of each operator; PyTorch's GRU is the linear one."""
+
+FIRST_CACHE_BYTES = 32768.0
+"""Of a processor whose profile starts with its second cache."""
+
+CLOCK_HZ = 3.0e9
+"""Of a processor whose profile has no clock."""
+
+
+def onnxruntime_cpu(
+    counted: Counted, profile: HardwareProfile, *, threads: int, precision: str | None
+) -> Prediction:
+    """Predict the time of each row of a counted graph; see ``rnncost.latency.estimate``."""
+    device = device_of(profile, threads)
+    constants, notes = constants_for(profile)
+    near = _near_only(constants)
+    totals = counted.totals
+    run_bytes = hint(totals.weight_bytes) + hint(totals.peak_activation_bytes)
+    ops = []
+    for row in counted.ops:
+        roof = time_of(row, device, precision)
+        layer = layer_of(row, precision)
+        if layer is None:
+            ops.append(roof)
+            continue
+        executions = hint(row.executions)
+        time = layer_time(layer, constants, device.threads, run_bytes)
+        cached = layer_time(layer, near, device.threads, run_bytes)
+        ops.append(_op_time(layer, time, cached, constants, executions, roof.level_bytes))
+    return Prediction(
+        ops=tuple(ops),
+        run=OpTime(overhead_s=constants.run_s),
+        threads=device.threads,
+        interval=interval_of(profile),
+        notes=(*notes, *device.rates.notes),
+    )
+
+
+def constants_for(profile: HardwareProfile) -> tuple[OnnxRuntimeCpu, tuple[str, ...]]:
+    """The profile's own constants, or what its data sheet implies, with notes."""
+    if profile.onnxruntime_cpu is not None:
+        return profile.onnxruntime_cpu, ()
+    clock = profile.processor.clock_hz
+    levels = [
+        (
+            level.size_bytes.value if level.size_bytes is not None else float("inf"),
+            (level.core_bandwidth_bytes_per_s or level.bandwidth_bytes_per_s).value,
+        )
+        for level in profile.memory
+    ]
+    constants = default_constants(
+        isa=profile.processor.isa,
+        clock_hz=clock.value if clock is not None else CLOCK_HZ,
+        peak_macs_per_s=profile.peak_macs_per_s.fp32.value,
+        first_cache_bytes=FIRST_CACHE_BYTES,
+        second_cache_bytes=levels[0][0],
+        levels=levels[1:] or levels,
+    )
+    run = profile.overheads.run_s
+    if run is not None:
+        constants = msgspec.structs.replace(constants, run_s=run.value)
+    notes = ["not calibrated: kernel times of another processor, scaled by clock and peak"]
+    if clock is None:
+        notes.append(f"no clock_hz in the profile: {CLOCK_HZ / 1e9:g} GHz taken")
+    return constants, tuple(notes)
+
+
+def interval_of(profile: HardwareProfile) -> tuple[float, float] | None:
+    """The profile's interval, as ratios of measured to estimated time."""
+    if profile.interval is None:
+        return None
+    return profile.interval.low, profile.interval.high
+
+
+def layer_of(row: CountedOp, precision: str | None) -> Layer | None:
+    """The layer that a row runs, or None where it is no recurrent node."""
+    name = CELLS.get(row.op.op_type)
+    dims = {letter: hint(dim) for letter, dim in row.cost.dims.items()}
+    if name is None or not dims:
+        return None
+    if name == "gru" and row.op.int_attr("linear_before_reset", 0):
+        name = "gru_linear"
+    if name == "lstm" and precision == "int8":
+        name = "lstm_int8"
+    runs = max(1, hint(row.executions))
+    steps = hint(row.counts.executed_steps) // (runs * dims["D"])
+    return Layer(
+        cell=name,
+        steps=steps,
+        rows=dims["B"],
+        inputs=dims["I"],
+        hidden=dims["H"],
+        directions=dims["D"],
+        initial_state=len(row.op.inputs) > 5 and row.op.inputs[5] is not None,
+    )
+
+
+def _op_time(
+    layer: Layer,
+    time: LayerTime,
+    cached: LayerTime,
+    constants: OnnxRuntimeCpu,
+    executions: int,
+    level_bytes: dict[str, int],
+) -> OpTime:
+    """The time of a layer's executions; ``cached`` is its time if all weights were near."""
+    parallel_s = time.input_s + time.first_steps_s
+    sequential_s = time.steps * time.step_s
+    memory_s = time.total_s - cached.total_s
+    latency_s = time.steps * getattr(constants.cells, layer.cell).step_s
+    return OpTime(
+        overhead_s=executions * time.fixed_s,
+        compute_s=executions * (parallel_s + sequential_s - memory_s - latency_s),
+        memory_s=executions * memory_s,
+        latency_s=executions * latency_s,
+        parallel_s=executions * parallel_s,
+        sequential_s=executions * sequential_s,
+        step_s=time.step_s,
+        level_bytes=level_bytes,
+    )
+
+
+def _near_only(constants: OnnxRuntimeCpu) -> OnnxRuntimeCpu:
+    """The same kernels with all weights in the near caches."""
+    products = constants.products
+    far = tuple([msgspec.structs.replace(point, s_per_byte=0.0) for point in products.far])
+    return msgspec.structs.replace(
+        constants, products=msgspec.structs.replace(products, far=far)
+    )
