@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "analyze": "rnncost.analysis",
+    "calibrate": "rnncost.calibration.run",
     "validate": "rnncost.validation",
     "Report": "rnncost.report.model",
     "load_profile": "rnncost.profiles.store",
@@ -30,6 +31,7 @@ __all__ = [
     "RnncostError",
     "__version__",
     "analyze",
+    "calibrate",
     "list_profiles",
     "load_profile",
     "validate",
@@ -37,6 +39,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rnncost.analysis import analyze
+    from rnncost.calibration.run import calibrate
     from rnncost.errors import RnncostError
     from rnncost.profiles.schema import HardwareProfile
     from rnncost.profiles.store import list_profiles, load_profile

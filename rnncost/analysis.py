@@ -14,7 +14,7 @@ from rnncost.graph.dim import Dim, evaluate, hint
 from rnncost.graph.source import InputValue, Request, Source
 from rnncost.latency import estimate
 from rnncost.profiles.schema import HardwareProfile
-from rnncost.profiles.store import load_profile
+from rnncost.profiles.store import host_profile, load_profile
 from rnncost.report.model import (
     Bindings,
     ModelInfo,
@@ -59,7 +59,7 @@ def analyze(
     values: Mapping[str, Any] | None = None,
     trace: bool = False,
     assume: bool = True,
-    profiles: str | Path | HardwareProfile | Iterable[str | Path | HardwareProfile] = (),
+    profiles: str | Path | HardwareProfile | Iterable[str | Path | HardwareProfile] | None = None,
     threads: int = 1,
     precision: str | None = None,
     symbolic: bool = True,
@@ -78,7 +78,8 @@ def analyze(
         trace: run the model once, in ONNX Runtime or PyTorch, and count what was executed.
         assume: bind free dimensions that nobody gave to stated defaults (batch-like 1,
             others 100) instead of refusing.
-        profiles: names or paths of hardware profiles, or loaded ones.
+        profiles: names or paths of hardware profiles, or loaded ones; by default the
+            profile of this machine, where ``rnncost calibrate`` has written one.
         threads: threads of the runtime that the estimates are for.
         precision: estimate as if the model ran in fp32, tf32, fp16, bf16 or int8.
         symbolic: also give the totals as formulas in the free dimensions.
@@ -89,9 +90,7 @@ def analyze(
         BindingError: a dimension, shape or value does not fit the model.
         ProfileError: a profile is missing or wrong.
     """
-    if isinstance(profiles, (str, Path, HardwareProfile)):
-        profiles = (profiles,)
-    loaded = tuple(p if isinstance(p, HardwareProfile) else load_profile(p) for p in profiles)
+    loaded = _profiles(profiles)
     threads = _whole("threads", threads)
     request = Request(
         dims={str(name): _whole(f"dimension {name!r}", n) for name, n in _named("dims", dims)},
@@ -130,6 +129,15 @@ def analyze(
         symbolic=formulas,
         warnings=[*source.warnings, *counted.warnings, *formula_warnings],
     )
+
+
+def _profiles(given: Any) -> tuple[HardwareProfile, ...]:
+    if given is None:
+        host = host_profile()
+        return () if host is None else (host,)
+    if isinstance(given, (str, Path, HardwareProfile)):
+        given = (given,)
+    return tuple(p if isinstance(p, HardwareProfile) else load_profile(p) for p in given)
 
 
 def input_value(name: str, value: Any) -> InputValue:

@@ -230,9 +230,20 @@ def test_wrong_arguments_are_refused(gru: Path, tmp_path: Path) -> None:
         validate(gru, threads=0)
     with pytest.raises(ProfileError):
         validate(gru, profiles=("no-such-device",))
+    with pytest.raises(BindingError, match="at most 1024"):
+        validate(gru, threads=1_000_000)
+    for seconds in (-1.0, float("nan"), float("inf")):
+        for name in ("min_time_s", "max_time_s"):
+            with pytest.raises(BindingError, match="must be seconds from 0 on"):
+                validate(gru, **{name: seconds})
     for tolerance in (0.0, -0.1, float("nan")):
         with pytest.raises(BindingError, match="tolerance must be above 0"):
             validate(gru, tolerance=tolerance)
+
+
+def test_a_long_least_time_ends_at_the_largest(gru: Path) -> None:
+    result = validate(gru, dims={"seq": 5, "batch": 1}, min_time_s=1e9, max_time_s=0.1)
+    assert result.timing.runs > 0
 
 
 def test_a_model_that_onnx_runtime_cannot_run_is_refused(gru: Path) -> None:

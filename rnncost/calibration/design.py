@@ -15,15 +15,21 @@ from rnncost.latency.onnxruntime_cpu.layers import GATES, CellName, Layer
 SHARES = (0.003, 0.02, 0.1, 0.35, 0.8, 1.2, 1.7, 3.0, 8.0, 18.0)
 """Recurrent weights in sizes of the second cache."""
 
-RANDOM_LAYERS = 100
+RANDOM_LAYERS = 120
+THREADED_LAYERS = 60
+"""Drawn at random, for one thread and for more."""
+
 SEED = 20260
 """Of the random part; the accuracy suites draw with other seeds."""
+
+MAX_MACS = 400_000_000
+"""Of a random layer, so that a run takes some ten milliseconds at most."""
 
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
 
 
-def layers(second_cache_bytes: float) -> list[Layer]:
-    """The layers to time on a machine with such a second cache."""
+def chosen_layers(second_cache_bytes: float) -> list[Layer]:
+    """The layers that are not random, for a machine with such a second cache."""
     chosen: list[Layer] = []
     cells: tuple[CellName, ...] = get_args(CellName)
     for cell in cells:
@@ -51,14 +57,14 @@ def layers(second_cache_bytes: float) -> list[Layer]:
         for inputs, hidden, rows in ((512, 32, 4), (1024, 128, 1), (256, 256, 12), (64, 512, 3)):
             chosen.append(Layer(cell=cell, steps=24, rows=rows, inputs=inputs, hidden=hidden))
             chosen.append(Layer(cell=cell, steps=1, rows=1, inputs=inputs, hidden=hidden))
-    return chosen + random_layers(RANDOM_LAYERS, SEED)
+    return chosen
 
 
-def random_layers(count: int, seed: int) -> list[Layer]:
+def random_layers(count: int, seed: int, max_macs: int | None = None) -> list[Layer]:
     """Layers with extents drawn evenly on logarithms.
 
     Steps 1 to 200, rows 1 to 16, inputs 8 to 1024, units 8 to 1536, one or two directions;
-    the cells in turn.
+    the cells in turn. Layers of more than ``max_macs`` are left out.
     """
     draw = random.Random(seed)
     cells: tuple[CellName, ...] = get_args(CellName)
@@ -68,16 +74,16 @@ def random_layers(count: int, seed: int) -> list[Layer]:
 
     drawn: list[Layer] = []
     while len(drawn) < count:
-        drawn.append(
-            Layer(
-                cell=cells[len(drawn) % len(cells)],
-                steps=between(1, 200),
-                rows=between(1, 16),
-                inputs=between(8, 1024),
-                hidden=between(8, 1536),
-                directions=draw.choice((1, 2)),
-            )
+        layer = Layer(
+            cell=cells[len(drawn) % len(cells)],
+            steps=between(1, 200),
+            rows=between(1, 16),
+            inputs=between(8, 1024),
+            hidden=between(8, 1536),
+            directions=draw.choice((1, 2)),
         )
+        if max_macs is None or layer.macs <= max_macs:
+            drawn.append(layer)
     return drawn
 
 

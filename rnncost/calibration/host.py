@@ -26,7 +26,9 @@ def host(caches: Path = _CACHES, cpuinfo: Path = Path("/proc/cpuinfo")) -> Host:
     """The first two data caches of a core and its vector extension, as Linux reports them."""
     sizes = _cache_sizes(caches)
     isa = _isa(_read(cpuinfo))
-    assumed = [name for name, level in (("first cache", 1), ("second cache", 2)) if level not in sizes]
+    assumed = [
+        name for name, level in (("first cache", 1), ("second cache", 2)) if level not in sizes
+    ]
     if not isa:
         assumed.append("vector extension")
         isa = "neon" if platform.machine().lower() in ("arm64", "aarch64") else "avx2"

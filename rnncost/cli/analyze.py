@@ -52,7 +52,8 @@ def command(
     """Count what a model costs and estimate its latency.
 
     MODEL is an .onnx file, a .pt2 export, or package.module:factory for PyTorch. Free
-    dimensions that --dim does not bind get stated defaults.
+    dimensions that --dim does not bind get stated defaults. Without --profile, the estimate
+    is for this machine if `rnncost calibrate` has measured it.
     """
     import contextlib
     import sys
@@ -69,7 +70,7 @@ def command(
             values=parse_values(values),
             trace=trace,
             symbolic=symbolic,
-            profiles=profiles,
+            profiles=profiles or None,
             threads=threads,
             precision=precision,
             sha256=any(place.format == "json" for place in places),

@@ -20,6 +20,7 @@ _COMPLETE = "_RNNCOST_COMPLETE"
 COMMANDS = {
     "analyze": "Count what a model costs and estimate its latency.",
     "validate": "Time a model in ONNX Runtime beside its estimate.",
+    "calibrate": "Measure this machine and write its profile.",
     "profiles": "List, show and check hardware profiles.",
     "render": "Show an earlier JSON report in another format.",
 }

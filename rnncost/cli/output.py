@@ -37,7 +37,7 @@ def parse_outputs(items: Iterable[str], formats: Sequence[str]) -> tuple[Output,
         raise ReportError("two outputs go to one file: give each its own")
     for output in outputs:
         if output.path:
-            _check_place(output.path)
+            check_place(output.path)
     return outputs
 
 
@@ -82,7 +82,7 @@ def write_all(outputs: Sequence[Output], render: Callable[[Output], str]) -> Non
     for output, text in zip(outputs, texts, strict=True):
         whole = text if text.endswith("\n") else f"{text}\n"
         if output.path:
-            _write_file(output.path, whole)
+            write_file(output.path, whole)
         else:
             write_stdout(whole, machine=output.format in ("json", "csv"))
 
@@ -167,7 +167,12 @@ def _terminal_width() -> int:
     return min(max(os.get_terminal_size(sys.stdout.fileno()).columns, 80), 160)
 
 
-def _check_place(path: str) -> None:
+def check_place(path: str) -> None:
+    """Refuse a path that cannot be written, before any work is done for it.
+
+    Raises:
+        ReportError: its folder does not exist, or it is a folder itself.
+    """
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise ReportError(f"cannot write {path}: the folder {folder} does not exist")
@@ -175,7 +180,12 @@ def _check_place(path: str) -> None:
         raise ReportError(f"cannot write {path}: it is a folder; add a file name")
 
 
-def _write_file(path: str, text: str) -> None:
+def write_file(path: str, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        ReportError: it cannot be written.
+    """
     try:
         if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
             with open(path, "wb") as device:  # a pipe or /dev/stdout: nothing to replace

@@ -33,18 +33,18 @@ class Products(Strict, frozen=True, kw_only=True):
     """The product kernels: rows by a packed matrix of weights.
 
     A call of the kernel takes one of ``row_tiles`` rows; ``mac_s`` are the seconds for one
-    MAC in each of them, with weights in the nearest caches. ``first_cache_gain`` is the part of
-    a one-row call that goes away when the weights are in the first cache. Weights that
+    MAC in each of them, with weights in the nearest caches. ``first_cache_gain`` is the part
+    of a one-row call that goes away when the weights are in the first cache. Weights that
     do not fit into the second cache also cost what ``far`` says, interpolated; of the
-    smaller of both times a share is added to the larger, and further calls over the
-    same weights take longer by the share ``again``. ``sharing`` is how much slower the far
-    levels are for each further thread.
+    smaller of both times a share is added to the larger, and further calls over the same
+    weights take longer by the share ``again``. ``sharing`` is how much slower the far levels
+    are for each further thread.
 
     The unpacked products of the plain RNN copy the weights into a panel (``transpose_s`` an
-    element, then ``panel_mac_s`` a MAC), or for one row take dot products (``dot_mac_s``, ``dot_output_s``, and ``dot_tail_s`` for an
-    output whose depth is no multiple of 8). The 8-bit products take ``int8_weight_s`` for
-    each weight in the first call over it, ``int8_again_s`` in the others, and
-    ``int8_mac_s`` for each MAC.
+    element, then ``panel_mac_s`` a MAC), or for one row take dot products (``dot_mac_s``,
+    ``dot_output_s``, and ``dot_tail_s`` for an output whose depth is no multiple of 8). The
+    8-bit products take ``int8_weight_s`` for each weight in the first call over it,
+    ``int8_again_s`` in the others, and ``int8_mac_s`` for each MAC.
     """
 
     row_tiles: Annotated[tuple[Rows, ...], Meta(min_length=1, max_length=16)]
@@ -70,8 +70,8 @@ class Products(Strict, frozen=True, kw_only=True):
 class Cell(Strict, frozen=True, kw_only=True):
     """Fixed and elementwise times of one recurrent kernel.
 
-    Of a node; of a direction; of its set-up, for each unit and row; of a step; of a row of a step, and
-    more where the units are no multiple of 8; of one unit and row of a step.
+    Of a node; of a direction; of its set-up, for each unit and row; of a step; of a row of a
+    step, and more where the units are no multiple of 8; of one unit and row of a step.
     """
 
     node_s: Seconds
@@ -114,9 +114,10 @@ class Copies(Strict, frozen=True, kw_only=True):
 class OnnxRuntimeCpu(Strict, frozen=True, kw_only=True):
     """Constants of ONNX Runtime's CPU kernels; see ``rnncost.latency.onnxruntime_cpu``.
 
-    ``run_s`` is a run of a model, ``fork_s`` handing work to the other threads and waiting for them, ``exchange_byte_s`` a
-    byte that one of them wrote and another reads. ``repeat_gain`` is the part of the RNN's
-    elementwise time that a short run saves when it repeats.
+    ``run_s`` is a run of a model, ``fork_s`` handing work to the other threads and waiting
+    for them, ``exchange_byte_s`` a byte that one of them wrote and another reads.
+    ``repeat_gain`` is the part of the RNN's elementwise time that a short run saves when it
+    repeats.
     """
 
     kind: Evidence

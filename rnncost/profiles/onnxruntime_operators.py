@@ -6,99 +6,130 @@ seconds; products take theirs from the block's ``Products``.
 
 from __future__ import annotations
 
-from rnncost.profiles.onnxruntime import Bytes, Seconds
+from typing import Annotated
+
+from msgspec import Meta
+
 from rnncost.profiles.quantities import Strict
+
+Seconds = Annotated[float, Meta(ge=0)]
+Bytes = Annotated[float, Meta(gt=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Nodes(Strict, frozen=True, kw_only=True):
-    """What one execution of a node takes, however little it has to do, by its kernel.
+    """What one execution of a kernel takes, however little it has to do.
 
-    ``view_s`` is a node that only renames, and the least that any node takes; ``trip_s``
-    a trip through the body of a Loop or Scan, on top of the nodes in it; ``branch_s`` an If.
+    ``view`` is the least that any node takes. ``change`` is added where the node
+    before ran another kernel, as nearly always; ``loop`` is a Loop or Scan, ``trip`` a trip
+    through its body on top of the nodes in it.
     """
 
-    view_s: Seconds
-    elementwise_s: Seconds
-    binary_s: Seconds
-    transpose_s: Seconds
-    slice_s: Seconds
-    split_s: Seconds
-    concat_s: Seconds
-    pad_s: Seconds
-    gather_s: Seconds
-    expand_s: Seconds
-    reduce_s: Seconds
-    softmax_s: Seconds
-    normalise_s: Seconds
-    product_s: Seconds
-    einsum_s: Seconds
-    conv_s: Seconds
-    blocked_conv_s: Seconds
-    quantize_s: Seconds
-    pool_s: Seconds
-    other_s: Seconds
-    branch_s: Seconds
-    loop_s: Seconds
-    trip_s: Seconds
+    view: Seconds
+    unary: Seconds
+    binary: Seconds
+    broadcast: Seconds
+    select: Seconds
+    copy: Seconds
+    transpose: Seconds
+    slice: Seconds
+    split: Seconds
+    pad: Seconds
+    gather: Seconds
+    reduce: Seconds
+    softmax: Seconds
+    normalise: Seconds
+    product: Seconds
+    integer_product: Seconds
+    einsum: Seconds
+    conv: Seconds
+    blocked_conv: Seconds
+    reorder: Seconds
+    pool: Seconds
+    quantize: Seconds
+    change: Seconds
+    loop: Seconds
+    trip: Seconds
 
 
-class Elements(Strict, frozen=True, kw_only=True):
-    """Elementwise work: seconds for one element, operands in the near caches.
+class Rates(Strict, frozen=True, kw_only=True):
+    """Seconds for one unit of work with its operands in the near caches.
 
-    ``simple_s`` is an add, multiply or maximum; ``span_s`` each stretch of a broadcast that
-    is one call; ``exp_s`` also what a softmax takes.
+    An element of elementwise work: ``simple`` is an add, multiply or maximum, ``call`` a
+    function that is called for each element, ``branch`` a choice between two. ``span``
+    is a stretch of a broadcast or a softmax that is one call. A copied stretch takes ``piece``, an
+    element copied alone ``strided``, an element of a general transposition ``shuffled``; ``row`` is
+    one row that is looked up, ``reorder`` an element that changes to or from a blocked layout.
     """
 
-    simple_s: Seconds
-    divide_s: Seconds
-    root_s: Seconds
-    power_s: Seconds
-    sigmoid_s: Seconds
-    tanh_s: Seconds
-    exp_s: Seconds
-    erf_s: Seconds
-    call_s: Seconds
-    compare_s: Seconds
-    cast_s: Seconds
-    span_s: Seconds
+    simple: Seconds
+    divide: Seconds
+    power: Seconds
+    sigmoid: Seconds
+    tanh: Seconds
+    exp: Seconds
+    erf: Seconds
+    log: Seconds
+    call: Seconds
+    branch: Seconds
+    compare: Seconds
+    cast: Seconds
+    span: Seconds
+    piece: Seconds
+    strided: Seconds
+    shuffled: Seconds
+    row: Seconds
+    reorder: Seconds
+    reduce: Seconds
+    scan: Seconds
+    softmax: Seconds
+    normalise: Seconds
+    pool: Seconds
+    quantize: Seconds
+    dequantize: Seconds
 
 
-class Moves(Strict, frozen=True, kw_only=True):
-    """Copies and sums: a byte near and far, a stretch that is one copy, an element out of line.
+class StreamPoint(Strict, frozen=True, kw_only=True):
+    """Seconds to read or write a byte where an operator touches so many."""
 
-    A far byte is one of an operator that touches more than ``second_cache_bytes``.
-    """
-
-    second_cache_bytes: Bytes
-    near_byte_s: Seconds
-    far_byte_s: Seconds
-    span_s: Seconds
-    strided_s: Seconds
-    gather_row_s: Seconds
-    reorder_in_s: Seconds
-    reorder_out_s: Seconds
-    reduce_s: Seconds
-    reduce_across_s: Seconds
+    footprint_bytes: Bytes
+    s_per_byte: Seconds
 
 
 class Convolutions(Strict, frozen=True, kw_only=True):
-    """Convolutions: seconds for one MAC in each algorithm, and what surrounds them."""
+    """Convolutions: seconds for one MAC of each kernel on its blocked layout, and around it.
 
+    ``channels`` are those of a block. A pass over the input serves up to four blocks of
+    filters: a MAC of each takes ``direct_mac_s`` (``pointwise_mac_s`` where the kernel is 1),
+    and the pass ``pass_mac_s`` for each of one block. ``depthwise_mac_s`` is a MAC of a
+    depthwise kernel, ``row_s`` an output row of one block. Convolutions in the ordinary layout are
+    products: ``column_s`` an element of the matrix of columns, ``line_s`` a line of it,
+    ``group_s`` a group, ``pack_s`` an element of a matrix that is packed on the way.
+    ``scatter_s`` is an element that a transposed convolution adds back.
+    """
+
+    channels: Annotated[int, Meta(ge=1, le=64)]
     direct_mac_s: Seconds
-    planar_mac_s: Seconds
     pointwise_mac_s: Seconds
+    pass_mac_s: Seconds
     depthwise_mac_s: Seconds
     row_s: Seconds
     column_s: Seconds
+    line_s: Seconds
+    group_s: Seconds
     pack_s: Seconds
+    vector_mac_s: Seconds
     scatter_s: Seconds
-    pool_s: Seconds
 
 
 class Operators(Strict, frozen=True, kw_only=True):
-    """Constants of every operator that is not a recurrent layer."""
+    """Constants of every operator that is not a recurrent layer.
+
+    Of computation and waiting for memory, ``overlap`` of the smaller is added to the larger.
+    """
 
     nodes: Nodes
-    elements: Elements
-    moves: Moves
+    rates: Rates
+    stream: Annotated[tuple[StreamPoint, ...], Meta(min_length=2, max_length=16)]
+    overlap: Fraction
     convolutions: Convolutions

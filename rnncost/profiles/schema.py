@@ -124,11 +124,35 @@ class Interval(Strict, frozen=True, kw_only=True):
     source: Text
 
 
+class HeldOut(Strict, frozen=True, kw_only=True):
+    """How well calibrated constants predict cases that they were not fitted to.
+
+    ``low`` and ``high`` are the ratios of measured to estimated time that 5 % and 95 % of the
+    cases lie below.
+    """
+
+    what: Text
+    threads: Annotated[int, Meta(ge=1)]
+    cases: Annotated[int, Meta(ge=1)]
+    median_error: Annotated[float, Meta(ge=0)]
+    p90_error: Annotated[float, Meta(ge=0)]
+    low: Annotated[float, Meta(gt=0, le=1)]
+    high: Annotated[float, Meta(ge=1)]
+
+
 class Calibration(Strict, frozen=True, kw_only=True):
-    """When (ISO 8601) and on which machine the profile's numbers were measured."""
+    """When (ISO 8601) and on which machine the profile's numbers were measured.
+
+    ``drift`` is how much the machine's speed went up and down meanwhile, ``scatter`` what
+    was left of the spread of a single timing; both as shares.
+    """
 
     date: Text
     host: Text
+    runtime: str = ""
+    drift: Union[Annotated[float, Meta(ge=0)], None] = None
+    scatter: Union[Annotated[float, Meta(ge=0)], None] = None
+    held_out: tuple[HeldOut, ...] = ()
 
 
 class HardwareProfile(Strict, frozen=True, kw_only=True):

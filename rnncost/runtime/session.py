@@ -25,6 +25,9 @@ _LEVELS: dict[str, str] = {
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
+MAX_THREADS = 1024
+"""More would be started all the same, and block the machine."""
+
 _FATAL_ONLY = 4
 _WEIGHTS_FILE = "session.optimized_model_external_initializers_file_name"
 _EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -44,7 +47,7 @@ def create_session(
 
     Args:
         model: path of an .onnx file, or its bytes.
-        threads: threads inside an operator, at least 1.
+        threads: threads inside an operator, 1 to 1024.
         optimization: level of ONNX Runtime's graph optimisations.
         config: session configuration entries, for instance
             ``{"session.disable_prepacking": "1"}``.
@@ -54,12 +57,14 @@ def create_session(
             file beside it.
 
     Raises:
-        BindingError: ``threads`` is below 1.
+        BindingError: ``threads`` is below 1 or beyond what any machine has.
         MeasurementError: ONNX Runtime cannot load the model.
         RuntimeUnavailableError: ONNX Runtime is not installed.
     """
     if threads < 1:
         raise BindingError(f"threads must be at least 1, got {threads}")
+    if threads > MAX_THREADS:
+        raise BindingError(f"threads must be at most {MAX_THREADS}, got {threads}")
     try:
         import onnxruntime as ort
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def validate(
 
     Raises:
         ModelError: the model is not an .onnx file or cannot be analysed.
-        BindingError: a dimension, shape, value, tolerance or thread count does not fit.
+        BindingError: a dimension, shape, value, tolerance, time or thread count does not fit.
         ProfileError: a profile is missing or wrong.
         MeasurementError: ONNX Runtime cannot load or run the model.
     """
@@ -68,6 +69,11 @@ def validate(
         )
     if tolerance is not None and not tolerance > 0:
         raise BindingError(f"the tolerance must be above 0, as 0.15 for 15 %, got {tolerance}")
+    if not 0 <= min_time_s < math.inf or not 0 <= max_time_s < math.inf:
+        raise BindingError(
+            "the least and the largest time must be seconds from 0 on, "
+            f"got {min_time_s} and {max_time_s}"
+        )
     loaded, notes = chosen_profiles(profiles)
     report = analyze(
         model,
@@ -158,7 +164,7 @@ def measure(
     threads: int,
     *,
     min_time_s: float,
-    max_time_s: float | None,
+    max_time_s: float,
 ) -> Measured:
     """Time a model with the inputs that a report was made for, and profile its nodes.
 
@@ -177,7 +183,7 @@ def measure(
     inputs = make_inputs(
         session, shapes=bindings.shapes, values=bindings.values, dims=bindings.dims
     )
-    burst_s = min_time_s / ROUNDS
+    burst_s = min(min_time_s, max_time_s) / ROUNDS
     runs = [prepare(session, inputs)]
     warnings: list[str] = []
     lines: list[NodeLine] = []

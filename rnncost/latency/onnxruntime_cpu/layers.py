@@ -2,8 +2,8 @@
 
 Read from onnxruntime/core/providers/cpu/rnn: one input product a direction for all steps,
 then one product a step (two in a GRU; none in the first step of an RNN that starts from
-zero), elementwise loops a row, and copies around the reverse direction (not in the RNN). The LSTM splits
-its batch among threads, or its products; the others split products only.
+zero), elementwise loops a row, and copies around the reverse direction (not in the RNN).
+The LSTM splits its batch among threads, or its products; the others split products only.
 """
 
 from __future__ import annotations
@@ -61,9 +61,17 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
         return self.columns * self.inputs * self.weight_size_bytes
 
     @property
+    def macs(self) -> int:
+        """Products of all steps, rows and directions."""
+        width = self.inputs + self.hidden
+        return self.directions * self.steps * self.rows * self.columns * width
+
+    @property
     def footprint_bytes(self) -> int:
         """What a run of the node touches: weights, input products, input and output."""
-        values = self.steps * self.rows * (self.columns + self.inputs + self.directions * self.hidden)
+        values = (
+            self.steps * self.rows * (self.columns + self.inputs + self.directions * self.hidden)
+        )
         return self.directions * (self.recurrent_bytes + self.input_bytes) + 4 * values
 
     @property
@@ -118,7 +126,6 @@ def layer_time(
     cell: Cell = getattr(constants.cells, layer.cell)
     whole = float(run_bytes or layer.footprint_bytes)
     split = split_of(layer, threads)
-    rows = layer.steps * layer.rows
     fixed = cell.node_s + layer.directions * (
         cell.direction_s + layer.rows * layer.hidden * cell.setup_s
     )
@@ -160,9 +167,7 @@ def reverse_s(layer: Layer, constants: OnnxRuntimeCpu) -> float:
     """Seconds for turning input and output round in time for the reverse direction."""
     copies = constants.copies
     values = layer.steps * layer.rows * (layer.inputs + layer.hidden)
-    return (
-        2 * layer.steps * layer.rows * copies.reverse_row_s + 4 * values * copies.reverse_byte_s
-    )
+    return 2 * layer.steps * layer.rows * copies.reverse_row_s + 4 * values * copies.reverse_byte_s
 
 
 def _input_s(layer: Layer, constants: OnnxRuntimeCpu, threads: int, whole: float) -> float:

@@ -15,7 +15,6 @@ from rnncost.latency.roofline import device_of, time_of
 if TYPE_CHECKING:
     from rnncost.counting.counted import Counted, CountedOp
     from rnncost.latency.onnxruntime_cpu.layers import LayerTime
-    from rnncost.latency.roofline import Device
     from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
     from rnncost.profiles.schema import HardwareProfile
 
@@ -29,6 +28,9 @@ CELLS: dict[str, CellName] = {
     "com.microsoft::DynamicQuantizeLSTM": "lstm_int8",
 }
 """The kernel of each operator; PyTorch's GRU is the linear one."""
+
+RECURRENT = "layers"
+"""What a calibration calls the layers that it left out of its fit."""
 
 FIRST_CACHE_BYTES = 32768.0
 """Of a processor whose profile starts with its second cache."""
@@ -61,7 +63,7 @@ def onnxruntime_cpu(
         ops=tuple(ops),
         run=OpTime(overhead_s=constants.run_s),
         threads=device.threads,
-        interval=interval_of(profile),
+        interval=interval_of(profile, device.threads),
         notes=(*notes, *device.rates.notes),
     )
 
@@ -69,7 +71,9 @@ def onnxruntime_cpu(
 def constants_for(profile: HardwareProfile) -> tuple[OnnxRuntimeCpu, tuple[str, ...]]:
     """The profile's own constants, or what its data sheet implies, with notes."""
     if profile.onnxruntime_cpu is not None:
-        return profile.onnxruntime_cpu, ()
+        when = profile.calibration
+        notes = [] if when is None else [f"calibrated on {when.date} with {when.runtime}"]
+        return profile.onnxruntime_cpu, tuple(notes)
     clock = profile.processor.clock_hz
     levels = [
         (
@@ -95,8 +99,12 @@ def constants_for(profile: HardwareProfile) -> tuple[OnnxRuntimeCpu, tuple[str, 
     return constants, tuple(notes)
 
 
-def interval_of(profile: HardwareProfile) -> tuple[float, float] | None:
-    """The profile's interval, as ratios of measured to estimated time."""
+def interval_of(profile: HardwareProfile, threads: int) -> tuple[float, float] | None:
+    """Ratios of measured to estimated time: of the calibration, or else of the profile."""
+    held_out = profile.calibration.held_out if profile.calibration is not None else ()
+    for cases in held_out:
+        if cases.threads == threads and cases.what == RECURRENT:
+            return cases.low, cases.high
     if profile.interval is None:
         return None
     return profile.interval.low, profile.interval.high
@@ -154,6 +162,4 @@ def _near_only(constants: OnnxRuntimeCpu) -> OnnxRuntimeCpu:
     """The same kernels with all weights in the near caches."""
     products = constants.products
     far = tuple([msgspec.structs.replace(point, s_per_byte=0.0) for point in products.far])
-    return msgspec.structs.replace(
-        constants, products=msgspec.structs.replace(products, far=far)
-    )
+    return msgspec.structs.replace(constants, products=msgspec.structs.replace(products, far=far))

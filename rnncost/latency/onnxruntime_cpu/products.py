@@ -9,6 +9,7 @@ call of a block brings the weights in from wherever they are, the others find th
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def far(products: Products, working_set_bytes: float) -> tuple[float, float]:
     left = math.log2(points[0].working_set_bytes)
     if at <= left:
         return points[0].s_per_byte * max(0.0, 1.0 - 4.0 * (left - at)), points[0].overlap
-    for near, beyond in zip(points, points[1:], strict=False):
+    for near, beyond in pairwise(points):
         right = math.log2(beyond.working_set_bytes)
         if at <= right:
             share = (at - left) / (right - left)
@@ -71,7 +72,12 @@ def combined_s(compute_s: float, memory_s: float, overlap: float) -> float:
 
 
 def packed_s(
-    products: Products, rows: int, depth: int, columns: int, working_set_bytes: float, slowdown: float
+    products: Products,
+    rows: int,
+    depth: int,
+    columns: int,
+    working_set_bytes: float,
+    slowdown: float,
 ) -> float:
     """Seconds of ``rows x depth`` times a packed ``depth x columns`` on one thread."""
     padded = -(-columns // COLUMN_TILE) * COLUMN_TILE
@@ -93,7 +99,12 @@ def packed_s(
 
 
 def unpacked_s(
-    products: Products, rows: int, depth: int, columns: int, working_set_bytes: float, slowdown: float
+    products: Products,
+    rows: int,
+    depth: int,
+    columns: int,
+    working_set_bytes: float,
+    slowdown: float,
 ) -> float:
     """Seconds of a product whose weights are not packed but stored transposed."""
     byte_s, overlap = far(products, working_set_bytes)
@@ -111,7 +122,12 @@ def unpacked_s(
 
 
 def int8_s(
-    products: Products, rows: int, depth: int, columns: int, working_set_bytes: float, slowdown: float
+    products: Products,
+    rows: int,
+    depth: int,
+    columns: int,
+    working_set_bytes: float,
+    slowdown: float,
 ) -> float:
     """Seconds of an 8-bit product with packed weights."""
     calls = -(-rows // INT8_ROWS)

@@ -1,0 +1,261 @@
+"""``calibrate``: measure this machine, fit the constants of its kernels, make a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import msgspec
+
+from rnncost.calibration.design import (
+    MAX_MACS,
+    RANDOM_LAYERS,
+    SEED,
+    THREADED_LAYERS,
+    chosen_layers,
+    random_layers,
+)
+from rnncost.calibration.fitting import Residuals, fit_constants, fit_threads, held_out
+from rnncost.calibration.host import Host, host
+from rnncost.calibration.measuring import Measured, measure_runs, prepare_layers
+from rnncost.errors import BindingError, MeasurementError
+from rnncost.latency.onnxruntime_cpu.defaults import default_constants
+from rnncost.latency.onnxruntime_cpu.layers import Layer
+from rnncost.latency.onnxruntime_cpu.predict import RECURRENT
+from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
+from rnncost.profiles.quantities import Evidence, Quantity
+from rnncost.profiles.schema import (
+    Calibration,
+    HardwareProfile,
+    HeldOut,
+    MemoryLevel,
+    Peaks,
+    Processor,
+)
+from rnncost.runtime.machine import machine, runtime_version
+
+ROUNDS = 6
+ONE_THREAD_S, MORE_THREADS_S = 32.0, 14.0
+"""After so long no further round of timing begins."""
+
+MAX_DRIFT = 0.25
+MAX_SCATTER = 0.10
+"""Noise above which a machine is not trusted."""
+
+_GUESS = {"clock_hz": 3.0e9, "peak_macs_per_s": 48e9}
+_GUESSED_LEVELS = ((4e6, 40e9), (float("inf"), 15e9))
+"""Where the fit begins; measurements decide."""
+
+
+def calibrate(
+    *,
+    threads: int | None = None,
+    name: str = "host",
+    force: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> HardwareProfile:
+    """Measure this machine with micro-benchmarks in ONNX Runtime, and make its profile.
+
+    Takes about a minute and a half on two cores. Other programs should rest meanwhile.
+
+    Args:
+        threads: the most threads that the profile is for; by default those that this
+            process may use.
+        name: of the profile.
+        force: make a profile even if the machine is too noisy to trust.
+        progress: called with a line of text now and then.
+
+    Raises:
+        BindingError: ``threads`` is below 1, or more than this process may use.
+        MeasurementError: ONNX Runtime fails, or the machine is too noisy.
+    """
+    cores = machine().cores
+    used = cores if threads is None else threads
+    if not 1 <= used <= cores:
+        raise BindingError(f"threads must be 1 to {cores}, the cores of this process; got {used}")
+    facts = host()
+    one = fit_one_thread(facts, progress=progress)
+    _check_noise(one.measured, force)
+    results, constants = {1: one.errors}, one.constants
+    if used > 1:
+        more = fit_more_threads(constants, used, progress=progress)
+        _check_noise(more.measured, force)
+        results[used], constants = more.errors, more.constants
+    return profile_of(name, used, facts, constants, one.measured, results)
+
+
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """Constants, their errors on layers that were left out, and the timings.
+
+    ``extra_s`` are the seconds of layers that were timed in the same rounds and not
+    fitted to.
+    """
+
+    constants: OnnxRuntimeCpu
+    errors: Residuals
+    measured: Measured
+    extra_s: tuple[float, ...]
+
+
+def fit_one_thread(
+    facts: Host,
+    *,
+    extra: Sequence[Layer] = (),
+    rounds: int = ROUNDS,
+    max_time_s: float | None = ONE_THREAD_S,
+    progress: Callable[[str], None],
+) -> Fitted:
+    """Time the layers of the design on one thread and fit all constants to them."""
+    base = default_constants(
+        isa=facts.isa,
+        first_cache_bytes=facts.first_cache_bytes,
+        second_cache_bytes=facts.second_cache_bytes,
+        levels=_GUESSED_LEVELS,
+        **_GUESS,
+    )
+    drawn = random_layers(RANDOM_LAYERS, SEED, MAX_MACS)
+    layers = [*chosen_layers(facts.second_cache_bytes), *drawn]
+    measured = _measure([*layers, *extra], 1, rounds, max_time_s, progress)
+    seconds = measured.seconds[: len(layers)]
+    progress(f"fitting {len(layers)} layers on 1 thread")
+    constants = fit_constants(base, layers, seconds)
+
+    def refit(kept: Sequence[Layer], times: Sequence[float]) -> OnnxRuntimeCpu:
+        return fit_constants(constants, kept, times)
+
+    errors = held_out(refit, layers, seconds, 1, len(drawn))
+    return Fitted(
+        constants=constants,
+        errors=errors,
+        measured=measured,
+        extra_s=measured.seconds[len(layers) :],
+    )
+
+
+def fit_more_threads(
+    single: OnnxRuntimeCpu,
+    threads: int,
+    *,
+    extra: Sequence[Layer] = (),
+    rounds: int = ROUNDS,
+    max_time_s: float | None = MORE_THREADS_S,
+    progress: Callable[[str], None],
+) -> Fitted:
+    """Time random layers on several threads, and fit what those change to them."""
+    layers = random_layers(THREADED_LAYERS, SEED + 1, MAX_MACS)
+    measured = _measure([*layers, *extra], threads, rounds, max_time_s, progress)
+    seconds = measured.seconds[: len(layers)]
+    progress(f"fitting {len(layers)} layers on {threads} threads")
+
+    def fit(kept: Sequence[Layer], times: Sequence[float]) -> OnnxRuntimeCpu:
+        return fit_threads(single, kept, times, threads)
+
+    return Fitted(
+        constants=fit(layers, seconds),
+        errors=held_out(fit, layers, seconds, threads, len(layers)),
+        measured=measured,
+        extra_s=measured.seconds[len(layers) :],
+    )
+
+
+def _measure(
+    layers: Sequence[Layer],
+    threads: int,
+    rounds: int,
+    max_time_s: float | None,
+    progress: Callable[[str], None],
+) -> Measured:
+    runs = prepare_layers(layers, threads, progress)
+    what = f"layers on {threads} thread{'s' if threads > 1 else ''}"
+    return measure_runs(runs, rounds=rounds, what=what, progress=progress, max_time_s=max_time_s)
+
+
+def _check_noise(measured: Measured, force: bool) -> None:
+    if not force and (measured.drift > MAX_DRIFT or measured.scatter > MAX_SCATTER):
+        raise MeasurementError(
+            f"this machine is too noisy to calibrate: its speed drifted by {measured.drift:.0%} "
+            f"(at most {MAX_DRIFT:.0%}) and single timings scattered by {measured.scatter:.0%} (at "
+            f"most {MAX_SCATTER:.0%}); close other programs and try again, or give --force"
+        )
+
+
+def profile_of(
+    name: str,
+    threads: int,
+    facts: Host,
+    constants: OnnxRuntimeCpu,
+    measured: Measured,
+    results: dict[int, Residuals],
+) -> HardwareProfile:
+    """The profile of this machine from what was measured; ``results`` by number of threads."""
+    here = machine()
+    source = f"rnncost calibrate with {runtime_version()} on {here}"
+    products = constants.products
+
+    def found(value: float, note: str = "") -> Quantity:
+        return Quantity(value=value, kind="measured", source=source, note=note)
+
+    def size(value: float, cache: str) -> Quantity:
+        kind: Evidence = "assumed" if cache in facts.assumed else "datasheet"
+        return Quantity(value=value, kind=kind, source="as the operating system reports it")
+
+    return HardwareProfile(
+        schema_version=1,
+        name=name,
+        title=f"{here.cpu}, calibrated",
+        kind="cpu",
+        runtime="onnxruntime-cpu",
+        version=date.today().isoformat(),
+        threads=threads,
+        processor=Processor(isa=facts.isa),
+        peak_macs_per_s=Peaks(
+            fp32=found(1 / min(products.mac_s), "the fastest product kernel"),
+            int8=found(1 / products.int8_mac_s, "8-bit products of many rows"),
+        ),
+        memory=_levels(facts, constants, found, size),
+        onnxruntime_cpu=msgspec.structs.replace(constants, kind="measured", source=source),
+        calibration=Calibration(
+            date=date.today().isoformat(),
+            host=str(here),
+            runtime=runtime_version(),
+            drift=measured.drift,
+            scatter=measured.scatter,
+            held_out=tuple(
+                HeldOut(
+                    what=RECURRENT,
+                    threads=count,
+                    cases=found_errors.layers,
+                    median_error=found_errors.median_error,
+                    p90_error=found_errors.p90_error,
+                    low=found_errors.low,
+                    high=found_errors.high,
+                )
+                for count, found_errors in results.items()
+            ),
+        ),
+    )
+
+
+def _levels(
+    facts: Host,
+    constants: OnnxRuntimeCpu,
+    found: Callable[[float, str], Quantity],
+    size: Callable[[float, str], Quantity],
+) -> tuple[MemoryLevel, ...]:
+    """The second cache, and what lies beyond it, as weights stream from them."""
+    products = constants.products
+    near = 4 / products.mac_s[0]
+    far = min(near, 1 / max(products.far[-1].s_per_byte, 1e-15))
+    return (
+        MemoryLevel(
+            name="L2",
+            size_bytes=size(float(facts.second_cache_bytes), "second cache"),
+            bandwidth_bytes_per_s=found(near, "weights of a product of one row"),
+            per_core=True,
+        ),
+        MemoryLevel(
+            name="memory",
+            bandwidth_bytes_per_s=found(far, "weights beyond the second cache, one thread"),
+            per_core=True,
+        ),
+    )
