@@ -161,6 +161,7 @@ def test_public_names() -> None:
         "RnncostError",
         "__version__",
         "analyze",
+        "calibrate",
         "list_profiles",
         "load_profile",
         "validate",

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import rnncost
+from rnncost.counting.count import count
 from rnncost.frontends.onnx.proto import GraphProto, NodeProto
 from rnncost.graph.ir import Graph, Op, Tensor
 from rnncost.runtime.node_times import NodeTime
@@ -216,33 +218,85 @@ def op(name: str, inputs: str, output: str, op_type: str = "Add") -> Op:
     )
 
 
-def timed(name: str, op_type: str) -> NodeTime:
-    return NodeTime(name=name, op_type=op_type, path=(), executions=1, seconds=1e-6)
+def run_as(op_type: str, name: str, inputs: str, output: str) -> NodeProto:
+    """A node of the optimised model."""
+    return NodeProto(op_type=op_type, name=name, inputs=tuple(inputs.split()), outputs=(output,))
+
+
+def lines_of(ops: list[Op], *nodes: NodeProto, lost: str = "") -> set[tuple[str, str]]:
+    """Rows and nodes of each line by name, for a graph from x and the nodes that it runs as."""
+    last = tuple(output for output in ops[-1].outputs if output is not None)
+    graph = Graph(inputs=(tensor("x"),), outputs=last, ops=tuple(ops))
+    rows = count(graph).ops
+    ran = [(node.name, node.op_type) for node in nodes] + ([(lost, "Lost")] if lost else [])
+    times = [
+        NodeTime(name=name, op_type=op_type, path=(), executions=1, seconds=1e-6)
+        for name, op_type in ran
+    ]
+    return {
+        (" ".join(rows[r].name for r in line.rows), " ".join(times[n].name for n in line.nodes))
+        for line in match(graph, rows, times, GraphProto(nodes=nodes))
+    }
 
 
 def test_measured_nodes_that_nothing_is_known_of_stand_alone() -> None:
     """Not in the optimised model, or with tensors that the file does not have."""
-    from rnncost.counting.count import count
+    nodes = run_as("Add", "a", "x x", "y"), run_as("Odd", "odd", "p", "q")
+    assert lines_of([op("a", "x x", "y")], *nodes, lost="nowhere") == {
+        ("a", "a"),
+        ("", "odd"),
+        ("", "nowhere"),
+    }
 
-    graph = Graph(
-        inputs=(tensor("x"),),
-        outputs=(tensor("y"),),
-        ops=(op("a", "x x", "y"),),
+
+def test_a_layout_change_belongs_to_the_node_that_wants_it() -> None:
+    ops = [op("a", "x x", "p"), op("b", "p p", "y", "Mul")]
+    nodes = (
+        run_as("Add", "a", "x x", "p"),
+        run_as("ReorderInput", "new", "p", "t"),
+        run_as("Mul", "b", "t t", "y"),
     )
-    rows = count(graph).ops
-    optimized = GraphProto(
-        nodes=(
-            NodeProto(op_type="Add", name="a", inputs=("x", "x"), outputs=("y",)),
-            NodeProto(op_type="Odd", name="odd", inputs=("p",), outputs=("q",)),
-        )
+    assert lines_of(ops, *nodes) == {("a", "a"), ("b", "new b")}
+
+
+def test_a_layout_that_is_changed_back_belongs_to_the_node_before() -> None:
+    """The result has the name of the original's, and the node another type."""
+    ops = [op("a", "x x", "p", "Mul"), op("b", "p p", "y")]
+    nodes = (
+        run_as("Mul", "a_renamed", "x x", "t"),
+        run_as("ReorderOutput", "back", "t", "p"),
+        run_as("Add", "b", "p p", "y"),
     )
-    times = [timed("a", "Add"), timed("odd", "Odd"), timed("nowhere", "Lost")]
-    lines = match(graph, rows, times, optimized)
-    assert sorted((line.rows, line.nodes) for line in lines) == [
-        ((), (1,)),
-        ((), (2,)),
-        ((0,), (0,)),
-    ]
+    assert lines_of(ops, *nodes) == {("a", "a_renamed back"), ("b", "b")}
+
+
+def test_what_is_gone_went_where_its_result_went() -> None:
+    ops = [op("a", "x x", "p"), op("b", "p p", "q", "Tanh"), op("c", "q q", "y", "Mul")]
+    nodes = run_as("Fused", "f", "x x", "q"), run_as("Mul", "c", "q q", "y")
+    assert lines_of(ops, *nodes) == {("a b", "f"), ("c", "c")}
+
+
+def test_what_is_known_before_the_run_went_nowhere() -> None:
+    """The shape of x is known; it is no part of the node that reads it."""
+    shape = msgspec.structs.replace(
+        op("shape", "x", "s", "Shape"), outputs=(Tensor("s", "int64", (1,), value=(1,)),)
+    )
+    ops = [shape, op("a", "x s", "y", "Reshape")]
+    assert lines_of(ops, run_as("Reshape", "a", "x c", "y")) == {("shape", ""), ("a", "a")}
+
+
+def test_the_same_node_in_several_runs_of_trips_is_measured_once() -> None:
+    ops = [op("a", "x x", "p"), op("a#2", "p p", "p#2"), op("b", "p#2 p#2", "y")]
+    nodes = run_as("Add", "a", "x x", "p"), run_as("Add", "b", "p p", "y")
+    assert lines_of(ops, *nodes) == {("a a#2", "a"), ("b", "b")}
+    renamed = run_as("Add", "a", "x x", "t"), run_as("Add", "b", "t t", "y")
+    assert lines_of(ops, *renamed) == {("a a#2", "a"), ("b", "b")}
+
+
+def test_a_layout_change_of_the_files_own_stands_alone() -> None:
+    ops = [op("a", "x x", "p", "Mul"), op("turn", "p", "y", "Transpose")]
+    nodes = run_as("Mul", "a", "x x", "p"), run_as("Transpose", "turn", "p", "y")
+    assert lines_of(ops, *nodes) == {("a", "a"), ("turn", "turn")}
 
 
 @pytest.mark.real_models

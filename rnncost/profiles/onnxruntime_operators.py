@@ -99,19 +99,24 @@ class StreamPoint(Strict, frozen=True, kw_only=True):
 class Convolutions(Strict, frozen=True, kw_only=True):
     """Convolutions: seconds for one MAC of each kernel on its blocked layout, and around it.
 
-    ``channels`` are those of a block. A pass over the input serves up to four blocks of
-    filters: a MAC of each takes ``direct_mac_s`` (``pointwise_mac_s`` where the kernel is 1),
-    and the pass ``pass_mac_s`` for each of one block. ``depthwise_mac_s`` is a MAC of a
-    depthwise kernel, ``row_s`` an output row of one block. Convolutions in the ordinary layout are
-    products: ``column_s`` an element of the matrix of columns, ``line_s`` a line of it,
-    ``group_s`` a group, ``pack_s`` an element of a matrix that is packed on the way.
-    ``scatter_s`` is an element that a transposed convolution adds back.
+    ``channels`` are those of a block; 1 where the processor has no such kernels. A step
+    of the kernel multiplies one input channel of a few positions by up to four blocks of
+    filters: each MAC takes ``direct_mac_s``, ``pointwise_mac_s`` where the kernel is 1, each
+    position ``position_s`` on top, and the step no less than ``chain_s``, as it waits for
+    the one before. ``depthwise_mac_s`` is a MAC of a depthwise kernel, ``row_s`` a call for
+    an output row of one block.
+
+    Convolutions in the ordinary layout are products: ``column_s`` an element of the matrix
+    of columns, ``line_s`` a line of it, ``group_s`` a group of an image. ``pack_s`` is an element
+    of a second operand that is packed on the way, ``vector_mac_s`` a MAC of one row by such
+    an operand. ``scatter_s`` is an element that a transposed convolution adds back.
     """
 
     channels: Annotated[int, Meta(ge=1, le=64)]
     direct_mac_s: Seconds
     pointwise_mac_s: Seconds
-    pass_mac_s: Seconds
+    position_s: Seconds
+    chain_s: Seconds
     depthwise_mac_s: Seconds
     row_s: Seconds
     column_s: Seconds

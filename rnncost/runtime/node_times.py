@@ -31,7 +31,7 @@ CONTROL = frozenset(("If", "Loop", "Scan"))
 """Operators whose time holds that of the nodes in their bodies."""
 
 _RUN = "model_run"
-_FASTER = 0.1
+_FASTER = 0.02
 _FEWEST = 3
 _CHAIN = 200
 _PROBE_S = 4e-3
@@ -126,7 +126,7 @@ class CostProbe:
 
 
 def node_times(lines: Iterable[bytes], cost: ProfilerCost) -> tuple[NodeTime, ...]:
-    """Read a profile of many runs: means over the fastest tenth of the runs alike.
+    """Read a profile of many runs: means over the fastest runs of those alike, one in fifty.
 
     Raises:
         MeasurementError: the profile cannot be read or holds no run.

@@ -144,7 +144,8 @@ def models_suite(
         given: dict[str, Any] = {"shapes": shapes, "values": values, "profiles": (chosen,)}
         report = analyze(files[model.path], **given, threads=count, symbolic=False, sha256=False)
         result = validate(files[model.path], **given, threads=count, min_time_s=min_time_s)
-        features = {"model": model.name, **setting, "threads": count}
+        features: dict[str, str | int | float] = {"model": model.name, **setting}
+        features["threads"] = count
         cases += _cases(name, features, result, report, chosen)
         if result.noise > NOISY:
             noisy.append(name)

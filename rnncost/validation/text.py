@@ -165,7 +165,7 @@ def _interval(comparison: Comparison) -> str:
 
 def _nodes_title(result: Validation) -> str:
     return (
-        f"Node by node: means of the faster profiled runs, less the profiler's own cost; "
+        f"Node by node: means of the fastest profiled runs, less the profiler's own cost; "
         f"estimates of {result.comparisons[0].estimate.profile}"
     )
 

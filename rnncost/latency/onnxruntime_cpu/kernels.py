@@ -62,3 +62,111 @@ class KernelTime(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def total_s(self) -> float:
         return self.fixed_s + self.compute_s + self.memory_s
+
+
+def kernel_time(
+    work: Work,
+    constants: OnnxRuntimeCpu,
+    operators: Operators,
+    threads: int = 1,
+    run_bytes: float = 0.0,
+) -> KernelTime:
+    """The time of one execution.
+
+    ``run_bytes`` is what a whole run of the model touches, which decides where weights are.
+    """
+    if isinstance(work, Linear):
+        return _linear_time(work, constants, operators, threads)
+    node = work.node if isinstance(work, Product) else _conv_node(work)
+    fixed = float(getattr(operators.nodes, node))
+    seconds = (
+        _product_s(work, constants, operators, threads, run_bytes)
+        if isinstance(work, Product)
+        else _shared(
+            convolution_s(work, constants, operators.convolutions, run_bytes),
+            threads_for(1, 1, work.macs, threads),
+            constants,
+        )
+    )
+    return KernelTime(fixed_s=fixed, compute_s=seconds)
+
+
+def stream_s(operators: Operators, footprint_bytes: float) -> float:
+    """Seconds a byte for an operator that touches so many, interpolated on logarithms."""
+    points = operators.stream
+    if footprint_bytes <= points[0].footprint_bytes:
+        return points[0].s_per_byte
+    for near, beyond in zip(points, points[1:], strict=False):
+        if footprint_bytes <= beyond.footprint_bytes:
+            span = math.log(beyond.footprint_bytes / near.footprint_bytes)
+            share = math.log(footprint_bytes / near.footprint_bytes) / span
+            return (1 - share) * near.s_per_byte + share * beyond.s_per_byte
+    return points[-1].s_per_byte
+
+
+def units_s(units: tuple[tuple[str, float], ...], operators: Operators) -> float:
+    """Seconds of units of work."""
+    return sum(count * float(getattr(operators.rates, rate)) for rate, count in units)
+
+
+def _linear_time(
+    work: Linear, constants: OnnxRuntimeCpu, operators: Operators, threads: int
+) -> KernelTime:
+    compute = units_s(work.units, operators)
+    memory = work.bytes * stream_s(operators, work.bytes)
+    used = 1
+    if work.splits and threads > 1:
+        most = max((count for _, count in work.units), default=work.bytes / 8)
+        used = min(threads, int(most // SPLIT_UNITS) + 1)
+    whole = _shared(combined_s(compute, memory, operators.overlap), used, constants)
+    part = min(whole, compute / used)
+    return KernelTime(
+        fixed_s=float(getattr(operators.nodes, work.node)), compute_s=part, memory_s=whole - part
+    )
+
+
+def _shared(seconds: float, used: int, constants: OnnxRuntimeCpu) -> float:
+    """Work that threads share evenly."""
+    return seconds if used == 1 else seconds / used + constants.fork_s
+
+
+def _conv_node(work: Convolution) -> str:
+    return "blocked_conv" if work.kind in ("blocked", "depthwise") else "conv"
+
+
+def _product_s(
+    work: Product,
+    constants: OnnxRuntimeCpu,
+    operators: Operators,
+    threads: int,
+    run_bytes: float,
+) -> float:
+    products, convolutions = constants.products, operators.convolutions
+    rows, depth, columns, batch = work.rows, work.depth, work.columns, work.batch
+    around = units_s(work.around, operators)
+    used = threads_for(rows * batch, depth, columns, threads)
+    working_set = run_bytes / used
+    if used > 1:
+        around += constants.fork_s
+        if batch > 1:
+            batch = -(-batch // used)
+        elif columns > rows:
+            columns = min(columns, -(-(-(-columns // 16)) // used) * 16)
+        else:
+            rows = -(-rows // used)
+    slowdown = 1 + products.sharing * (used - 1)
+    if work.kind == "packed":
+        each = packed_s(products, rows, depth, columns, working_set, slowdown)
+    elif work.kind == "int8":
+        each = int8_s(products, rows, depth, columns, working_set, slowdown)
+    elif work.kind == "transposed":
+        each = unpacked_s(products, rows, depth, columns, working_set, slowdown)
+    else:
+        byte_s, overlap = far(products, working_set)
+        compute = (
+            depth * columns * convolutions.vector_mac_s
+            if rows == 1
+            else panel_s(products, convolutions, rows, depth, columns)
+        )
+        each = combined_s(compute, slowdown * byte_s * 4 * depth * columns, overlap)
+    return around + batch * each

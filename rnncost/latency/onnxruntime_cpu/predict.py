@@ -35,6 +35,13 @@ RECURRENT = "layers"
 FIRST_CACHE_BYTES = 32768.0
 """Of a processor whose profile starts with its second cache."""
 
+UNCALIBRATED_INTERVAL = (0.55, 1.55)
+"""Ratios of measured to estimated time that hold 90 % of 200 layers on one AVX-512 server
+core when four data-sheet profiles of x86 servers stand for it (docs/accuracy.md)."""
+
+LARGEST_FIRST_CACHE_BYTES = 192 * 1024.0
+"""A nearest level up to this size is a first cache, a larger one the second."""
+
 CLOCK_HZ = 3.0e9
 """Of a processor whose profile has no clock."""
 
@@ -82,11 +89,14 @@ def constants_for(profile: HardwareProfile) -> tuple[OnnxRuntimeCpu, tuple[str, 
         )
         for level in profile.memory
     ]
+    first_bytes = FIRST_CACHE_BYTES
+    if len(levels) > 1 and levels[0][0] <= LARGEST_FIRST_CACHE_BYTES:
+        first_bytes, levels = levels[0][0], levels[1:]
     constants = default_constants(
         isa=profile.processor.isa,
         clock_hz=clock.value if clock is not None else CLOCK_HZ,
         peak_macs_per_s=profile.peak_macs_per_s.fp32.value,
-        first_cache_bytes=FIRST_CACHE_BYTES,
+        first_cache_bytes=first_bytes,
         second_cache_bytes=levels[0][0],
         levels=levels[1:] or levels,
     )
@@ -106,7 +116,7 @@ def interval_of(profile: HardwareProfile, threads: int) -> tuple[float, float] |
         if cases.threads == threads and cases.what == RECURRENT:
             return cases.low, cases.high
     if profile.interval is None:
-        return None
+        return UNCALIBRATED_INTERVAL if profile.onnxruntime_cpu is None else None
     return profile.interval.low, profile.interval.high
 
 

@@ -1,0 +1,143 @@
+"""Seconds of convolutions in ONNX Runtime's CPU kernels (MLAS).
+
+Read from onnxruntime/core/mlas/lib: snchwc.cpp for the blocked layout, in which channels
+stand together in blocks of a vector and the kernel serves up to four blocks of filters at a
+time; convolve.cpp for the ordinary layout, in which a convolution is a product of the
+filters by a matrix of columns; and conv_transpose.cc, where such a product is added back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from rnncost.latency.onnxruntime_cpu.products import combined_s, far, row_calls, unpacked_s
+
+if TYPE_CHECKING:
+    from rnncost.profiles.onnxruntime import OnnxRuntimeCpu, Products
+    from rnncost.profiles.onnxruntime_operators import Convolutions
+
+FILTER_SET = 4
+"""Blocks of filters that a pass over the input serves."""
+
+POSITIONS = {16: 6, 8: 3}
+"""Output positions that a step takes, by the channels of a block."""
+
+COLUMN_TILE = 16
+CALL_COLUMNS = 32
+PANEL_DEPTH = 128
+
+
+class Convolution(msgspec.Struct, frozen=True, kw_only=True):
+    """The extents of a convolution.
+
+    ``inputs`` and ``filters`` are those of one group, ``taps`` the elements of a filter
+    for one input channel, ``valid`` the share of them that does not fall on padding.
+    ``lines`` are the output's rows in one image, ``width`` their length and ``edge`` how
+    many positions of a row touch padding. ``positions`` are output positions, in a
+    transposed convolution input positions. ``planar`` says that the kernel of blocks reads the
+    ordinary layout.
+    """
+
+    kind: Literal["blocked", "depthwise", "columns", "pointwise", "transposed"]
+    images: int
+    groups: int
+    inputs: int
+    filters: int
+    taps: int
+    positions: int
+    lines: int = 1
+    width: int = 1
+    edge: int = 0
+    valid: float = 1.0
+
+    @property
+    def macs(self) -> int:
+        return self.images * self.groups * self.inputs * self.filters * self.taps * self.positions
+
+    @property
+    def weight_bytes(self) -> int:
+        return 4 * self.groups * self.inputs * self.filters * self.taps
+
+
+def convolution_s(
+    conv: Convolution, constants: OnnxRuntimeCpu, convolutions: Convolutions, run_bytes: float
+) -> float:
+    """Seconds on one thread, without what the node takes anyway."""
+    byte_s, overlap = far(constants.products, run_bytes)
+    memory = conv.weight_bytes * byte_s
+    if conv.kind == "blocked":
+        seconds = _blocked_s(conv, convolutions)
+    elif conv.kind == "depthwise":
+        seconds = conv.macs * conv.valid * convolutions.depthwise_mac_s
+        blocks = -(-conv.groups // convolutions.channels)
+        seconds += conv.images * blocks * conv.lines * convolutions.row_s
+    else:
+        seconds = conv.images * conv.groups * _gemm_s(conv, constants.products, convolutions)
+    return combined_s(seconds, memory, overlap)
+
+
+def _blocked_s(conv: Convolution, convolutions: Convolutions) -> float:
+    """A step for each valid tap and input channel, of each group of positions and filters."""
+    channels = convolutions.channels
+    whole, rest = divmod(-(-conv.filters // channels), FILTER_SET)
+    sets = [FILTER_SET] * whole + ([rest] if rest else [])
+    mac_s = convolutions.pointwise_mac_s if conv.taps == 1 else convolutions.direct_mac_s
+    inputs = conv.inputs if conv.inputs < channels else -(-conv.inputs // channels) * channels
+    if conv.taps == 1:
+        groups, edges, lines = _position_groups(conv.positions, channels), 0, 1
+    else:
+        groups = _position_groups(max(0, conv.width - conv.edge), channels)
+        edges, lines = min(conv.edge, conv.width), conv.lines
+    steps = conv.images * conv.groups * inputs * conv.taps * conv.valid * lines
+    calls = conv.images * conv.groups * lines * -(-inputs // channels)
+    seconds = 0.0
+    for blocks in sets:
+        row = sum(
+            count
+            * max(
+                convolutions.chain_s,
+                at * (blocks * channels * mac_s + convolutions.position_s),
+            )
+            for at, count in (*groups, (1, edges))
+        )
+        seconds += steps * row + calls * convolutions.row_s
+    return seconds
+
+
+def _position_groups(width: int, channels: int) -> list[tuple[int, int]]:
+    size = POSITIONS.get(channels, 3)
+    whole, rest = divmod(width, size)
+    return [(size, whole), (rest, 1)] if rest else [(size, whole)]
+
+
+def _gemm_s(conv: Convolution, products: Products, convolutions: Convolutions) -> float:
+    """One group of one image as a product."""
+    depth, columns, rows = conv.inputs * conv.taps, conv.positions, conv.filters
+    if conv.kind == "transposed":
+        depth, rows = conv.inputs, conv.filters * conv.taps
+        seconds = rows * columns * convolutions.scatter_s + rows * depth * convolutions.pack_s
+    elif conv.kind == "columns":
+        seconds = depth * columns * convolutions.column_s
+        seconds += depth * conv.lines * convolutions.line_s
+    else:
+        seconds = 0.0
+    seconds += convolutions.group_s
+    if columns == 1:
+        return seconds + unpacked_s(products, 1, depth, rows, 0.0, 1.0)
+    return seconds + panel_s(products, convolutions, rows, depth, columns)
+
+
+def panel_s(
+    products: Products, convolutions: Convolutions, rows: int, depth: int, columns: int
+) -> float:
+    """A product whose second operand is packed on the way and then is near."""
+    padded = -(-columns // COLUMN_TILE) * COLUMN_TILE
+    calls = -(-columns // CALL_COLUMNS) * -(-depth // PANEL_DEPTH)
+    seconds = depth * padded * convolutions.pack_s
+    for index, count in row_calls(rows, products.row_tiles):
+        tile = products.row_tiles[index]
+        compute = tile * depth * padded * products.mac_s[index]
+        seconds += count * (compute + calls * (products.call_s + tile * products.call_row_s))
+    return seconds
