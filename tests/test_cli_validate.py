@@ -47,7 +47,9 @@ def sample(model: str = "spotter\x1b[2J.onnx", tolerance: float | None = None) -
                 kind=kind,
                 estimate=estimate,
                 ratio_to_min=ratio,
+                ratio_to_steady=ratio,
                 ratio_to_median=1.0,
+                speed=1.0,
                 verdict=judge(kind, ratio, 1.0, tolerance),
             )
             for kind, estimate, ratio in zip(kinds, report.estimates, ratios, strict=True)
@@ -183,7 +185,7 @@ def test_quiet_prints_a_line_for_each(capsys: Capture) -> None:
     assert main(["validate", "a\x1b.onnx", "b.onnx", "-q"]) == 0
     out, err = capsys.readouterr()
     first, second = out.splitlines()
-    assert first.startswith("a\\x1b.onnx, 1 thread: minimum 1.5 ms, median 1.6 ms; ")
+    assert first.startswith("a\\x1b.onnx, 1 thread: minimum 1.5 ms, steady 1.5 ms; ")
     assert "x86-64-server-core estimates 1.93 ms (+29%)" in first
     assert second.startswith("b.onnx")
     assert err == ""

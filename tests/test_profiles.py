@@ -119,9 +119,9 @@ def test_every_fault_is_listed_at_once_with_its_line(tmp_path: Path) -> None:
         ("memory:", "memory: []\nmemori:", "memory: needs at least 1 entry"),
         ("memory:", "memory: {}\nmemori:", "memory: must be a list, got a mapping"),
         ("overheads:", "overheads: 3\nx:", "overheads: must be a mapping, got 3"),
-        ("runtime: roofline", "runtime: cudnn", "cudnn does not run on a cpu; choose one of"),
+        ("runtime: onnxruntime-cpu", "runtime: cudnn", "cudnn does not run on a cpu; choose one of"),
         ("kind: cpu", "kind: mcu\nx: 1", "x: unknown key"),
-        ("runtime: roofline", "runtime: onnxruntime", "did you mean 'onnxruntime-cpu'?"),
+        ("runtime: onnxruntime-cpu", "runtime: onnxruntime", "did you mean 'onnxruntime-cpu'?"),
         (
             "name: DRAM",
             "name: DRAM\n    core_bandwidth_bytes_per_s: {value: 9e9, kind: assumed, source: x}",

@@ -67,7 +67,9 @@ def test_the_estimate_is_that_of_analyze_for_the_shapes_that_are_timed(gru: Path
         latency_s = comparison.estimate.latency_s
         assert comparison.ratio_to_min == latency_s / result.timing.min_s
         assert comparison.ratio_to_median == latency_s / result.timing.median_s
-        assert comparison.error == comparison.ratio_to_min - 1
+        assert comparison.ratio_to_steady == latency_s / result.timing.steady_s
+        assert comparison.speed == 1  # nobody calibrated this profile here
+        assert comparison.error == comparison.ratio_to_steady - 1
 
 
 def test_what_is_timed_follows_the_dimensions(gru: Path) -> None:

@@ -13,7 +13,14 @@ from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 
 FOLDS = 5
 
-THREAD_CONSTANTS = ("run_s", "fork_s", "exchange_byte_s", "products.sharing")
+THREAD_CONSTANTS = (
+    "run_s",
+    "fork_s",
+    "exchange_byte_s",
+    "split_step_s",
+    "int8_split_step_s",
+    "products.sharing",
+)
 """What more threads change; all else is that of one thread."""
 
 
@@ -65,8 +72,6 @@ def held_out(
     scored: int,
 ) -> Residuals:
     """Fit on four fifths, predict the last fifth, in turns; score the last ``scored`` layers."""
-    import numpy as np
-
     ratios = []
     first = len(layers) - scored
     for fold in range(FOLDS):
@@ -74,6 +79,13 @@ def held_out(
         kept = [i for i in range(len(layers)) if i < first or i % FOLDS != fold]
         constants = fit([layers[i] for i in kept], [measured_s[i] for i in kept])
         ratios += [measured_s[i] / layer_s(layers[i], constants, threads) for i in out]
+    return residuals_of(ratios)
+
+
+def residuals_of(ratios: Sequence[float]) -> Residuals:
+    """What the ratios of measured to predicted time say together."""
+    import numpy as np
+
     errors = np.abs(1 / np.asarray(ratios) - 1)
     low, high = np.quantile(ratios, (0.05, 0.95))
     return Residuals(

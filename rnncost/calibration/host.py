@@ -31,7 +31,7 @@ def host(caches: Path = _CACHES, cpuinfo: Path = Path("/proc/cpuinfo")) -> Host:
     ]
     if not isa:
         assumed.append("vector extension")
-        isa = "neon" if platform.machine().lower() in ("arm64", "aarch64") else "avx2"
+        isa = "neon" if platform.machine().lower().startswith(("arm", "aarch")) else "avx2"
     first = sizes.get(1, 32 * 1024)
     return Host(
         first_cache_bytes=first,

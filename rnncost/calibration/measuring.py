@@ -13,9 +13,10 @@ from rnncost.runtime.inputs import make_inputs
 from rnncost.runtime.session import create_session
 from rnncost.runtime.timing import Run, prepare, time_interleaved
 
-BURST_S = 3e-3
-MIN_RUNS = 6
-"""Least length and number of runs of a burst."""
+BURST_S, THREADED_BURST_S = 3e-3, 15e-3
+MIN_RUNS, THREADED_MIN_RUNS = 6, 12
+"""Least length and number of runs of a burst. Threads that slept need some milliseconds
+until the system has them back on cores of their own."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,9 +24,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     ``drift`` is the interquartile range of the machine's speed, ``scatter`` the median over
     the runs of the spread that is left between rounds; both as ratios minus 1.
+    ``reference_s`` is the median of the reference kernel meanwhile.
     """
 
     seconds: tuple[float, ...]
+    reference_s: float
     drift: float
     scatter: float
 
@@ -51,23 +54,28 @@ def measure_runs(
     runs: Sequence[Run],
     *,
     rounds: int,
-    what: str,
+    threads: int,
     progress: Callable[[str], None],
     max_time_s: float | None = None,
 ) -> Measured:
-    """Time runs in turns and take the machine's drift out."""
-    progress(f"timing {len(runs)} {what}")
+    """Time layers in turns and take the machine's drift out."""
+    progress(f"timing {len(runs)} layers on {_threads(threads)}")
     timed = time_interleaved(
-        runs, rounds=rounds, min_time_s=BURST_S, min_runs=MIN_RUNS, max_time_s=max_time_s
+        runs,
+        rounds=rounds,
+        min_time_s=BURST_S if threads == 1 else THREADED_BURST_S,
+        min_runs=MIN_RUNS if threads == 1 else THREADED_MIN_RUNS,
+        max_time_s=max_time_s,
+        shuffle=True,
     )
-    return steady_of([timing.per_round_min_s for timing in timed.timings])
-
-
-def steady_of(minima_s: Sequence[Sequence[float]]) -> Measured:
-    """From the minima of each run's rounds to its steady time."""
-    rounds = list(zip(*minima_s, strict=True))
-    steady = steady_s(rounds)
-    return Measured(seconds=tuple(steady.seconds), drift=steady.drift, scatter=steady.scatter)
+    minima_s = [timing.per_round_min_s for timing in timed.timings]
+    steady = steady_s(list(zip(*minima_s, strict=True)), timed.orders)
+    return Measured(
+        seconds=tuple(steady.seconds),
+        reference_s=timed.reference.median_s,
+        drift=steady.drift,
+        scatter=steady.scatter,
+    )
 
 
 def _threads(count: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from typing import Literal
 
 import msgspec
 
@@ -50,6 +51,7 @@ _GUESSED_LEVELS = ((4e6, 40e9), (float("inf"), 15e9))
 def calibrate(
     *,
     threads: int | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
     name: str = "host",
     force: bool = False,
     progress: Callable[[str], None] = lambda _: None,
@@ -61,14 +63,20 @@ def calibrate(
     Args:
         threads: the most threads that the profile is for; by default those that this
             process may use.
+        device: "cuda" times cuDNN's layers through PyTorch instead, on the GPU that it uses
+            by default, and makes a profile of that GPU.
         name: of the profile.
         force: make a profile even if the machine is too noisy to trust.
         progress: called with a line of text now and then.
 
     Raises:
-        BindingError: ``threads`` is below 1, or more than this process may use.
-        MeasurementError: ONNX Runtime fails, or the machine is too noisy.
+        BindingError: ``threads`` is below 1, or more than this process may use, or given for
+            a GPU; or the device is unknown.
+        MeasurementError: ONNX Runtime or PyTorch fails, or the machine is too noisy.
+        RuntimeUnavailableError: PyTorch, its CUDA build or a GPU is missing.
     """
+    if device != "cpu":
+        return _calibrate_gpu(device, threads, name, force, progress)
     cores = machine().cores
     used = cores if threads is None else threads
     if not 1 <= used <= cores:
@@ -78,10 +86,30 @@ def calibrate(
     _check_noise(one.measured, force)
     results, constants = {1: one.errors}, one.constants
     if used > 1:
-        more = fit_more_threads(constants, used, progress=progress)
+        more = fit_more_threads(
+            constants, one.measured.reference_s, used, progress=progress
+        )
         _check_noise(more.measured, force)
         results[used], constants = more.errors, more.constants
     return profile_of(name, used, facts, constants, one.measured, results)
+
+
+def _calibrate_gpu(
+    device: str, threads: int | None, name: str, force: bool, progress: Callable[[str], None]
+) -> HardwareProfile:
+    # Here, because a calibration of the CPU needs nothing of it.
+    from rnncost.calibration.cuda import calibrate_cuda
+    from rnncost.frontends.torch.cuda_timing import open_cuda
+
+    if device != "cuda":
+        raise BindingError(f"unknown device {device!r}; choose one of cpu, cuda")
+    if threads is not None:
+        raise BindingError("threads are those of a CPU: leave them out for the device 'cuda'")
+
+    def check(measured: Measured) -> None:
+        _check_noise(measured, force)
+
+    return calibrate_cuda(open_cuda(), name=name, check=check, progress=progress)
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,20 +141,20 @@ def fit_one_thread(
         levels=_GUESSED_LEVELS,
         **_GUESS,
     )
-    drawn = random_layers(RANDOM_LAYERS, SEED, MAX_MACS)
-    layers = [*chosen_layers(facts.second_cache_bytes), *drawn]
+    chosen = chosen_layers(facts.second_cache_bytes)
+    layers = [*chosen, *random_layers(RANDOM_LAYERS, SEED, MAX_MACS)]
     measured = _measure([*layers, *extra], 1, rounds, max_time_s, progress)
     seconds = measured.seconds[: len(layers)]
     progress(f"fitting {len(layers)} layers on 1 thread")
-    constants = fit_constants(base, layers, seconds)
+    # Only the random layers are scored: what all fits begin with has seen none of them.
+    start = fit_constants(base, chosen, seconds[: len(chosen)])
 
-    def refit(kept: Sequence[Layer], times: Sequence[float]) -> OnnxRuntimeCpu:
-        return fit_constants(constants, kept, times)
+    def fit(kept: Sequence[Layer], times: Sequence[float]) -> OnnxRuntimeCpu:
+        return fit_constants(start, kept, times)
 
-    errors = held_out(refit, layers, seconds, 1, len(drawn))
     return Fitted(
-        constants=constants,
-        errors=errors,
+        constants=fit(layers, seconds),
+        errors=held_out(fit, layers, seconds, 1, len(layers) - len(chosen)),
         measured=measured,
         extra_s=measured.seconds[len(layers) :],
     )
@@ -134,6 +162,7 @@ def fit_one_thread(
 
 def fit_more_threads(
     single: OnnxRuntimeCpu,
+    reference_s: float,
     threads: int,
     *,
     extra: Sequence[Layer] = (),
@@ -141,20 +170,26 @@ def fit_more_threads(
     max_time_s: float | None = MORE_THREADS_S,
     progress: Callable[[str], None],
 ) -> Fitted:
-    """Time random layers on several threads, and fit what those change to them."""
+    """Time random layers on several threads, and fit what those change to them.
+
+    ``reference_s`` is what the reference kernel took while ``single``, the constants of one
+    thread, were measured.
+    """
     layers = random_layers(THREADED_LAYERS, SEED + 1, MAX_MACS)
     measured = _measure([*layers, *extra], threads, rounds, max_time_s, progress)
-    seconds = measured.seconds[: len(layers)]
+    # The machine may have been faster or slower than when it ran one thread.
+    speed = reference_s / measured.reference_s
+    seconds = [speed * value for value in measured.seconds]
     progress(f"fitting {len(layers)} layers on {threads} threads")
 
     def fit(kept: Sequence[Layer], times: Sequence[float]) -> OnnxRuntimeCpu:
         return fit_threads(single, kept, times, threads)
 
     return Fitted(
-        constants=fit(layers, seconds),
-        errors=held_out(fit, layers, seconds, threads, len(layers)),
+        constants=fit(layers, seconds[: len(layers)]),
+        errors=held_out(fit, layers, seconds[: len(layers)], threads, len(layers)),
         measured=measured,
-        extra_s=measured.seconds[len(layers) :],
+        extra_s=tuple(seconds[len(layers) :]),
     )
 
 
@@ -166,8 +201,9 @@ def _measure(
     progress: Callable[[str], None],
 ) -> Measured:
     runs = prepare_layers(layers, threads, progress)
-    what = f"layers on {threads} thread{'s' if threads > 1 else ''}"
-    return measure_runs(runs, rounds=rounds, what=what, progress=progress, max_time_s=max_time_s)
+    return measure_runs(
+        runs, rounds=rounds, threads=threads, progress=progress, max_time_s=max_time_s
+    )
 
 
 def _check_noise(measured: Measured, force: bool) -> None:
@@ -218,6 +254,7 @@ def profile_of(
             date=date.today().isoformat(),
             host=str(here),
             runtime=runtime_version(),
+            reference_s=measured.reference_s,
             drift=measured.drift,
             scatter=measured.scatter,
             held_out=tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from rnncost.cli.output import check_place, note, write_file, write_stdout
@@ -14,7 +16,15 @@ from rnncost.cli.output import check_place, note, write_file, write_stdout
     "path",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Where to write the profile  [default: host.yaml in your folder of profiles].",
+    help="Where to write the profile  [default: host.yaml in your folder of profiles, "
+    "cuda.yaml for a GPU].",
+)
+@click.option(
+    "--device",
+    type=click.Choice(("cpu", "cuda")),
+    default="cpu",
+    show_default=True,
+    help="What to measure: this machine's processor, or the GPU that PyTorch uses.",
 )
 @click.option(
     "--threads",
@@ -24,11 +34,20 @@ from rnncost.cli.output import check_place, note, write_file, write_stdout
 )
 @click.option("--force", is_flag=True, help="Write a profile even if the machine is noisy.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(path: str | None, threads: int | None, force: bool, quiet: bool) -> None:
+def command(
+    path: str | None,
+    device: Literal["cpu", "cuda"],
+    threads: int | None,
+    force: bool,
+    quiet: bool,
+) -> None:
     """Measure this machine and write its profile.
 
     Times small models in ONNX Runtime, which takes up to a minute and a half. Close other
     programs before. `rnncost analyze` and `validate` use the profile from then on.
+
+    With --device cuda it times the layers of cuDNN through PyTorch instead, and writes a
+    profile of the GPU, for `--profile cuda`.
     """
     import os
     import re
@@ -39,7 +58,7 @@ def command(path: str | None, threads: int | None, force: bool, quiet: bool) -> 
     from rnncost.profiles.writer import profile_text
 
     folder = user_profile_folder()
-    place = path or os.fspath(folder / "host.yaml")
+    place = path or os.fspath(folder / ("cuda.yaml" if device == "cuda" else "host.yaml"))
     if path is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,10 +67,12 @@ def command(path: str | None, threads: int | None, force: bool, quiet: bool) -> 
                 f"cannot make the folder {str(folder)!r}: {error.strerror}; -o names another file"
             ) from None
     check_place(place)
+    _check_writable(place)
     stem = os.path.basename(place).rpartition(".")[0] or os.path.basename(place)
     profile = rnncost.calibrate(
         threads=threads,
-        name=re.sub("[^a-z0-9.-]+", "-", stem.lower()).strip(".-") or "host",
+        device=device,
+        name=re.sub("[^a-z0-9.-]+", "-", stem.lower())[:100].strip(".-") or "host",
         force=force,
         progress=(lambda _: None) if quiet else note,
     )
@@ -60,8 +81,29 @@ def command(path: str | None, threads: int | None, force: bool, quiet: bool) -> 
     calibration = profile.calibration
     assert calibration is not None
     errors = "; ".join(
-        f"{cases.threads} thread{'s' if cases.threads > 1 else ''}: median error "
-        f"{cases.median_error:.1%}, 9 of 10 within {cases.p90_error:.1%}"
+        (f"{cases.threads} thread{'s' if cases.threads > 1 else ''}: " if device == "cpu" else "")
+        + f"median error {cases.median_error:.1%}, 9 of 10 within {cases.p90_error:.1%}"
         for cases in calibration.held_out
     )
     write_stdout(f"{place}\non layers left out of the fit, {errors}\n")
+
+
+def _check_writable(path: str) -> None:
+    """Refuse a folder that takes no files before a minute is spent on measuring.
+
+    Raises:
+        ReportError: no file can be made there.
+    """
+    import os
+    import tempfile
+
+    from rnncost.errors import ReportError
+
+    target = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        return  # a pipe or a device: nothing is made beside it
+    try:
+        with tempfile.TemporaryFile(dir=os.path.dirname(target), prefix=".rnncost-"):
+            pass
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {error.strerror}") from None

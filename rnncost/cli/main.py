@@ -19,7 +19,7 @@ _COMPLETE = "_RNNCOST_COMPLETE"
 
 COMMANDS = {
     "analyze": "Count what a model costs and estimate its latency.",
-    "validate": "Time a model in ONNX Runtime beside its estimate.",
+    "validate": "Time models in ONNX Runtime beside their estimates, whole and node by node.",
     "calibrate": "Measure this machine and write its profile.",
     "profiles": "List, show and check hardware profiles.",
     "render": "Show an earlier JSON report in another format.",
@@ -37,7 +37,8 @@ def cli() -> None:
     """What a recurrent network costs before it is deployed.
 
     Parameters, multiply-accumulates, memory traffic, sequential steps and latency, from
-    an ONNX file or a PyTorch module. Exit code 0: done; 2: a fault, told on stderr.
+    an ONNX file or a PyTorch module. Exit code 0: done; 1: an estimate outside its
+    tolerance; 2: a fault, told on stderr.
     """
 
 

@@ -115,7 +115,9 @@ class OnnxRuntimeCpu(Strict, frozen=True, kw_only=True):
     """Constants of ONNX Runtime's CPU kernels; see ``rnncost.latency.onnxruntime_cpu``.
 
     ``run_s`` is a run of a model, ``fork_s`` handing work to the other threads and waiting
-    for them, ``exchange_byte_s`` a byte that one of them wrote and another reads.
+    for them, ``exchange_byte_s`` a byte that one of them wrote and another reads,
+    ``split_step_s`` what a step of an LSTM takes longer where threads share out its batch,
+    as they write to the same cache lines (``int8_split_step_s`` in 8 bits).
     ``repeat_gain`` is the part of the RNN's elementwise time that a short run saves when it
     repeats.
     """
@@ -125,6 +127,8 @@ class OnnxRuntimeCpu(Strict, frozen=True, kw_only=True):
     run_s: Seconds
     fork_s: Seconds
     exchange_byte_s: Seconds
+    split_step_s: Seconds
+    int8_split_step_s: Seconds
     repeat_gain: Fraction
     products: Products
     cells: Cells

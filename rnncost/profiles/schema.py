@@ -144,12 +144,14 @@ class Calibration(Strict, frozen=True, kw_only=True):
     """When (ISO 8601) and on which machine the profile's numbers were measured.
 
     ``drift`` is how much the machine's speed went up and down meanwhile, ``scatter`` what
-    was left of the spread of a single timing; both as shares.
+    was left of the spread of a single timing; both as shares. ``reference_s`` is what the
+    reference kernel took, which tells how fast the machine is at another time.
     """
 
     date: Text
     host: Text
     runtime: str = ""
+    reference_s: Union[Annotated[float, Meta(gt=0)], None] = None
     drift: Union[Annotated[float, Meta(ge=0)], None] = None
     scatter: Union[Annotated[float, Meta(ge=0)], None] = None
     held_out: tuple[HeldOut, ...] = ()
@@ -237,7 +239,8 @@ def _title(reference: str) -> str:
 
 def resolved_json_schema() -> dict[str, Any]:
     """The JSON Schema of a profile with all that it extends merged in."""
-    schema = msgspec.json.schema(HardwareProfile)
+    # Through JSON, so that all values are JSON's own (defaults are tuples before).
+    schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(HardwareProfile)))
     for definition in schema["$defs"].values():
         definition["description"] = " ".join(definition["description"].split())
     return {

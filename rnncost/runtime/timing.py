@@ -9,6 +9,7 @@ is the machine at its best. How well it was reached shows in the minima of the r
 from __future__ import annotations
 
 import gc
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,20 +62,29 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     per_round_min_s: tuple[float, ...]
 
     @property
+    def steady_s(self) -> float:
+        """The median of the rounds at their best: what the machine can repeat."""
+        return _quantile(sorted(self.per_round_min_s), 0.5)
+
+    @property
     def noise(self) -> float:
         """How many times its minimum the model took in the median of the rounds at their best.
 
         1 says that at least half of the rounds reached the minimum, which then is the
         machine's, not luck.
         """
-        return _quantile(sorted(self.per_round_min_s), 0.5) / self.min_s
+        return self.steady_s / self.min_s
 
 
 class Interleaved(msgspec.Struct, frozen=True, kw_only=True):
-    """Timings that were taken in turns, in the order of the runs, and the reference's."""
+    """Timings that were taken in turns, in the order of the runs, and the reference's.
+
+    ``orders`` are the numbers of the runs as each round timed them.
+    """
 
     timings: tuple[Timing, ...]
     reference: Timing
+    orders: tuple[tuple[int, ...], ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -135,6 +145,7 @@ def time_interleaved(
     max_time_s: Union[float, None] = None,
     min_runs: int = 1,
     reference: Union[Run, None] = None,
+    shuffle: bool = False,
 ) -> Interleaved:
     """Time several runs in turns: each round gives each run one burst, in the order given.
 
@@ -150,6 +161,8 @@ def time_interleaved(
         min_runs: least number of runs of a burst.
         max_time_s: after so long no further round begins; the first round is always whole.
         reference: what to run between the bursts in place of the reference kernel.
+        shuffle: take another order in each round, always the same ones, so that what is
+            left of a drift does not fall on the same runs each time.
 
     Raises:
         MeasurementError: a run fails.
@@ -161,19 +174,28 @@ def time_interleaved(
     begin = time.perf_counter()
     times: list[list[list[float]]] = [[] for _ in runs]
     between: list[list[float]] = []
+    orders: list[tuple[int, ...]] = []
+    draw = random.Random(0)
     with _no_collection():
         for _ in range(rounds):
             start = time.perf_counter()
             between.append([])
-            for run, own in zip(runs, times, strict=True):
+            numbers = range(len(runs))
+            orders.append(tuple(draw.sample(numbers, len(runs)) if shuffle else numbers))
+            for number in orders[-1]:
+                run = runs[number]
                 between[-1] += _burst(reference, REFERENCE_TIME_S, 1)
                 burst_s = min_time_s if run.burst_s is None else run.burst_s
-                own.append(_burst(run, burst_s, min_runs))
+                times[number].append(_burst(run, burst_s, min_runs))
             now = time.perf_counter()
             over = max_time_s is not None and now - begin + (now - start) > max_time_s
             if over:
                 break
-    return Interleaved(timings=tuple(_timing(own) for own in times), reference=_timing(between))
+    return Interleaved(
+        timings=tuple(_timing(own) for own in times),
+        reference=_timing(between),
+        orders=tuple(orders),
+    )
 
 
 def _burst(run: Run, min_time_s: float, min_runs: int) -> list[float]:

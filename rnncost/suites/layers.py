@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 
-from rnncost.calibration.design import random_layers
+from rnncost.calibration.design import SEED, random_layers
 from rnncost.calibration.fitting import Residuals, layer_s
 from rnncost.calibration.host import host
 from rnncost.calibration.measuring import Measured, measure_runs, prepare_layers
@@ -43,14 +43,16 @@ def layers_suite(
         progress: called with a line of text now and then.
 
     Raises:
-        BindingError: a number of threads is not to be had here, or the profile is no CPU's
-            for ONNX Runtime.
+        BindingError: a number of threads is not to be had here, the seed is one of the
+            calibration's, or the profile is no CPU's for ONNX Runtime.
         MeasurementError: ONNX Runtime fails.
     """
     cores = machine().cores
     for count in threads:
         if not 1 <= count <= cores:
             raise BindingError(f"{count} threads cannot be timed with {cores} usable cores")
+    if seed in (SEED, SEED + 1):
+        raise BindingError(f"seed {seed} draws layers that calibration is fitted to: give another")
     if profile is not None and profile.runtime != "onnxruntime-cpu":
         raise BindingError(
             f"the layers run in ONNX Runtime on this CPU: the profile {profile.name} is for "
@@ -97,6 +99,7 @@ def _calibrated(
         if count > 1:
             more = fit_more_threads(
                 one.constants,
+                one.measured.reference_s,
                 count,
                 extra=layers,
                 rounds=ROUNDS,
@@ -112,7 +115,7 @@ def _timed(
     layers: Sequence[Layer], threads: int, progress: Callable[[str], None]
 ) -> tuple[float, ...]:
     runs = prepare_layers(layers, threads, progress)
-    measured: Measured = measure_runs(runs, rounds=ROUNDS, what="layers", progress=progress)
+    measured: Measured = measure_runs(runs, rounds=ROUNDS, threads=threads, progress=progress)
     return measured.seconds
 
 

@@ -14,10 +14,10 @@ from rnncost.analysis import analyze
 from rnncost.errors import BindingError, ModelError, RnncostError
 from rnncost.profiles.schema import HardwareProfile
 from rnncost.profiles.store import host_profile, load_profile
-from rnncost.report.model import Report
+from rnncost.report.model import Estimate, Report
 from rnncost.report.text import plural
 from rnncost.runtime.machine import machine, runtime_version
-from rnncost.runtime.timing import Interleaved
+from rnncost.runtime.timing import Interleaved, Timing
 from rnncost.validation.lines import node_lines
 from rnncost.validation.model import Comparison, NodeLine, Validation, judge
 
@@ -104,18 +104,7 @@ def validate(
         reference=reference,
         drift=timed.interleaved.drift,
         comparisons=[
-            Comparison(
-                kind=profile.kind,
-                estimate=estimate,
-                ratio_to_min=estimate.latency_s / timing.min_s,
-                ratio_to_median=estimate.latency_s / timing.median_s,
-                verdict=judge(
-                    profile.kind,
-                    estimate.latency_s / timing.min_s,
-                    max(timing.noise, reference.noise),
-                    tolerance,
-                ),
-            )
+            _comparison(profile, estimate, timing, reference, tolerance)
             for profile, estimate in zip(loaded, report.estimates, strict=True)
         ],
         nodes=timed.lines,
@@ -124,6 +113,32 @@ def validate(
         notes=notes,
         warnings=[*report.warnings, *timed.warnings],
     )
+
+
+def speed_of(profile: HardwareProfile, reference: Timing) -> float:
+    """How fast the machine is, in terms of what it was when the profile was calibrated."""
+    then = profile.calibration.reference_s if profile.calibration is not None else None
+    return 1.0 if then is None else then / reference.median_s
+
+
+def _comparison(
+    profile: HardwareProfile,
+    estimate: Estimate,
+    timing: Timing,
+    reference: Timing,
+    tolerance: float | None,
+) -> Comparison:
+    comparison = Comparison(
+        kind=profile.kind,
+        estimate=estimate,
+        ratio_to_min=estimate.latency_s / timing.min_s,
+        ratio_to_steady=estimate.latency_s / timing.steady_s,
+        ratio_to_median=estimate.latency_s / timing.median_s,
+        speed=speed_of(profile, reference),
+    )
+    noise = max(timing.noise, reference.noise)
+    verdict = judge(profile.kind, comparison.ratio, noise, tolerance)
+    return msgspec.structs.replace(comparison, verdict=verdict)
 
 
 def chosen_profiles(
@@ -202,11 +217,17 @@ def measure(
         )
         if profile is not None and probe is not None:
             try:
-                times = profile.finish(probe.cost(interleaved.timings[2:]))
+                # The profiled nodes are those of the fastest runs; the others took as much
+                # longer as the rounds at their best.
+                slower = interleaved.timings[1].noise
+                times = [
+                    msgspec.structs.replace(node, seconds=node.seconds * slower)
+                    for node in profile.finish(probe.cost(interleaved.timings[2:]))
+                ]
                 lines = node_lines(model, report, times, profile.optimized)
             except RnncostError as error:
                 warnings.append(f"no times of the nodes: {error}")
     outside_s = None
     if lines:
-        outside_s = interleaved.timings[0].min_s - sum(time.seconds for time in times)
+        outside_s = interleaved.timings[0].steady_s - sum(time.seconds for time in times)
     return Measured(interleaved=interleaved, lines=lines, outside_s=outside_s, warnings=warnings)

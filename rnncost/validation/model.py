@@ -15,8 +15,12 @@ Verdict = Literal["within", "outside", "not judged"]
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """An estimate, and how many times the measured minimum and median it is.
+    """An estimate, and how many times the measured minimum, steady time and median it is.
 
+    The steady time is the median over the rounds of the best run of each. ``speed`` is how
+    fast the machine was, in terms of what it was when the profile was calibrated (by the
+    reference kernel; 1 where that is not known); ``ratio`` is the estimate over the steady
+    time at the calibrated speed, and what is judged.
     ``kind`` is that of the profile; only a CPU's can agree with what was timed, so only a
     CPU's is judged. ``verdict`` says on which side of the tolerance the estimate lies; it
     is None where no tolerance was given.
@@ -25,13 +29,20 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     estimate: Estimate
     ratio_to_min: float
+    ratio_to_steady: float
     ratio_to_median: float
+    speed: float
     verdict: Union[Verdict, None] = None
 
     @property
+    def ratio(self) -> float:
+        """The estimate over the steady time at the calibrated speed."""
+        return self.ratio_to_steady / self.speed
+
+    @property
     def error(self) -> float:
-        """The estimate over the measured minimum, less 1."""
-        return self.ratio_to_min - 1
+        """``ratio`` less 1."""
+        return self.ratio - 1
 
 
 class NodeLine(msgspec.Struct, frozen=True, kw_only=True):

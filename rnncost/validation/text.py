@@ -19,7 +19,8 @@ _ESTIMATES = (
     "estimate",
     "90 % interval",
     "/ minimum",
-    "/ median",
+    "/ steady",
+    "speed",
     "error",
     "bound by",
     "calibrated",
@@ -58,7 +59,7 @@ def render_markdown(results: Sequence[Validation], *, verbose: bool = False) -> 
 def one_line(result: Validation) -> str:
     """The measured times, the estimates and their verdicts."""
     timing = result.timing
-    parts = [f"minimum {format_seconds(timing.min_s)}, median {format_seconds(timing.median_s)}"]
+    parts = [f"minimum {format_seconds(timing.min_s)}, steady {format_seconds(timing.steady_s)}"]
     for c in result.comparisons:
         verdict = f", {c.verdict}" if c.verdict is not None else ""
         parts.append(
@@ -72,6 +73,12 @@ def one_line(result: Validation) -> str:
 def notes(result: Validation) -> list[str]:
     """What a reader must know to read the figures right."""
     found = list(result.notes)
+    if any(c.speed != 1 for c in result.comparisons):
+        found.append(
+            "steady is the median over the rounds of the best run of each; speed is the "
+            "machine's by its reference kernel, as a share of what it was when it was "
+            "calibrated, and the error is that of the estimate at this speed"
+        )
     other = [c.estimate.profile for c in result.comparisons if c.kind != "cpu"]
     if other:
         found.append(
@@ -116,8 +123,9 @@ def _facts(result: Validation) -> list[str]:
     return [
         f"{result.model}, {plural(result.threads, 'thread')}",
         *_bound_to(result.bindings),
-        f"measured: minimum {format_seconds(timing.min_s)}, median "
-        f"{format_seconds(timing.median_s)}, middle half within {format_seconds(timing.iqr_s)}, "
+        f"measured: minimum {format_seconds(timing.min_s)}, steady "
+        f"{format_seconds(timing.steady_s)}, median {format_seconds(timing.median_s)}, middle half "
+        f"within {format_seconds(timing.iqr_s)}, "
         f"90 % below {format_seconds(timing.p90_s)} "
         f"({timing.runs} runs in {plural(len(timing.per_round_min_s), 'round')})",
         f"with {result.runtime} on {result.machine}",
@@ -146,7 +154,8 @@ def _estimates(result: Validation) -> list[list[str]]:
             format_seconds(c.estimate.latency_s),
             _interval(c),
             f"{c.ratio_to_min:.2f}",
-            f"{c.ratio_to_median:.2f}",
+            f"{c.ratio_to_steady:.2f}",
+            f"{c.speed:.2f}",
             f"{100 * c.error:+.1f} %",
             c.estimate.bound_by,
             "yes" if c.estimate.calibrated else "no",
@@ -172,7 +181,7 @@ def _nodes_title(result: Validation) -> str:
 
 def _nodes(result: Validation, *, verbose: bool) -> list[list[str]]:
     profile = result.comparisons[0].estimate
-    total_s = result.timing.min_s
+    total_s = result.timing.steady_s
 
     def row(
         measured_s: float | None, estimated_s: float | None, bound: str, text: str

@@ -36,8 +36,7 @@ class Convolution(msgspec.Struct, frozen=True, kw_only=True):
     for one input channel, ``valid`` the share of them that does not fall on padding.
     ``lines`` are the output's rows in one image, ``width`` their length and ``edge`` how
     many positions of a row touch padding. ``positions`` are output positions, in a
-    transposed convolution input positions. ``planar`` says that the kernel of blocks reads the
-    ordinary layout.
+    transposed convolution input positions. ``around`` are units of elementwise work.
     """
 
     kind: Literal["blocked", "depthwise", "columns", "pointwise", "transposed"]
@@ -51,6 +50,7 @@ class Convolution(msgspec.Struct, frozen=True, kw_only=True):
     width: int = 1
     edge: int = 0
     valid: float = 1.0
+    around: tuple[tuple[str, float], ...] = ()
 
     @property
     def macs(self) -> int:

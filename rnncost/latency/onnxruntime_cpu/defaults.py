@@ -23,6 +23,9 @@ _PEAK_SHARE = 0.9
 FAR_FACTORS = (0.85, 1.0, 1.15, 1.4, 1.8, 3.0, 8.0, 20.0)
 """Working sets at which far weights are measured, in sizes of the second cache."""
 
+_OUTGROWN = 1.5
+"""A working set of so many sizes of a cache comes from the level behind it."""
+
 
 def tiles_for(isa: str) -> tuple[int, ...]:
     """The rows of the kernel's calls for a vector extension such as avx512f or neon."""
@@ -49,6 +52,10 @@ def default_constants(
     mac_s = 1 / (peak_macs_per_s * _PEAK_SHARE)
     tiles = tiles_for(isa)
     int8_s = mac_s / 4
+    working_sets = [factor * second_cache_bytes for factor in FAR_FACTORS]
+    for size, _ in levels:  # an outer cache may be larger than the last of them
+        if working_sets[-1] < size < math.inf:
+            working_sets += [size, _OUTGROWN * size]
     cells = {
         "lstm": (5000, 3.0, 100, 300, 4.0),
         "gru": (5000, 0.5, 100, 160, 12.0),
@@ -61,7 +68,9 @@ def default_constants(
         source="ONNX Runtime 1.32 on a server core with AVX-512, scaled by clock and peak",
         run_s=4.3e-6,
         fork_s=2.0e-6,
-        exchange_byte_s=5e-10,
+        exchange_byte_s=2e-10,
+        split_step_s=3e-7,
+        int8_split_step_s=6e-7,
         repeat_gain=0.2,
         products=Products(
             row_tiles=tiles,
@@ -72,7 +81,7 @@ def default_constants(
             first_cache_gain=0.4,
             far=tuple(
                 FarPoint(working_set_bytes=size, s_per_byte=_far_s(size, levels), overlap=0.3)
-                for size in (factor * second_cache_bytes for factor in FAR_FACTORS)
+                for size in working_sets
             ),
             again=0.3,
             sharing=0.2,

@@ -6,14 +6,24 @@ it moves), ``Product`` (matrix products of every kind) and ``Convolution``.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal, Union
 
 import msgspec
 
-from rnncost.latency.onnxruntime_cpu.convolutions import Convolution
+from rnncost.latency.onnxruntime_cpu.convolutions import Convolution, convolution_s, panel_s
+from rnncost.latency.onnxruntime_cpu.products import (
+    combined_s,
+    far,
+    int8_s,
+    packed_s,
+    threads_for,
+    unpacked_s,
+)
 
 if TYPE_CHECKING:
-    pass
+    from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
+    from rnncost.profiles.onnxruntime_operators import Operators
 
 SPLIT_UNITS = 40000
 """Elementwise work is split among threads from about so many elements."""
@@ -37,7 +47,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind`` is ``packed`` for stored weights, ``plain`` and ``transposed`` for a second
     operand that is computed (or stored where it cannot be packed), ``int8`` for 8-bit
-    operands; ``epilogue`` and ``before`` are units of elementwise work around it.
+    operands; ``around`` are units of elementwise work before and after it.
     """
 
     kind: Literal["packed", "plain", "transposed", "int8"]
@@ -83,7 +93,8 @@ def kernel_time(
         _product_s(work, constants, operators, threads, run_bytes)
         if isinstance(work, Product)
         else _shared(
-            convolution_s(work, constants, operators.convolutions, run_bytes),
+            convolution_s(work, constants, operators.convolutions, run_bytes)
+            + units_s(work.around, operators),
             threads_for(1, 1, work.macs, threads),
             constants,
         )

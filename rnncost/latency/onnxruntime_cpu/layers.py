@@ -26,13 +26,22 @@ LEARNT_VALUES, FORGOTTEN_VALUES = 2_000, 60_000
 VECTOR = 8
 """Units that the elementwise loops take at a time."""
 
+QUANTIZED_TOGETHER = 8192
+"""Elements from which threads share out their quantising."""
+
+START_CYCLES = THREAD_CYCLES = 100_000
+"""Of work: what it takes to start on other threads, and to add one."""
+
 SPLIT_ROWS = 4
 SPLIT_UNITS = 256
 """A batch is split among threads above so many rows, or from 2 rows up to so many units."""
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
-    """The extents of a recurrent node. ``initial_state`` matters to the RNN alone."""
+    """The extents of a recurrent node. ``initial_state`` matters to the RNN alone.
+
+    ``reverse`` says that the one direction is the reverse one.
+    """
 
     cell: CellName
     steps: int
@@ -41,6 +50,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     hidden: int
     directions: int = 1
     initial_state: bool = False
+    reverse: bool = False
 
     @property
     def columns(self) -> int:
@@ -68,11 +78,18 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def footprint_bytes(self) -> int:
-        """What a run of the node touches: weights, input products, input and output."""
+        """What a run of the node touches: weights, input products, input and output.
+
+        The RNN makes the input products of one direction at a time.
+        """
+        buffers = 1 if self.cell == "rnn" else self.directions
         values = (
-            self.steps * self.rows * (self.columns + self.inputs + self.directions * self.hidden)
+            self.steps
+            * self.rows
+            * (buffers * self.columns + self.inputs + self.directions * self.hidden)
         )
-        return self.directions * (self.recurrent_bytes + self.input_bytes) + 4 * values
+        biases = 2 * 4 * self.columns
+        return self.directions * (self.recurrent_bytes + self.input_bytes + biases) + 4 * values
 
     @property
     def step_set_bytes(self) -> int:
@@ -111,6 +128,11 @@ def split_of(layer: Layer, threads: int) -> Split:
     many = layer.rows > SPLIT_ROWS or (layer.rows >= 2 and layer.hidden <= SPLIT_UNITS)
     if threads == 1 or not (lstm and many):
         return Split(layer.rows, by_batch=lstm and many, threads=threads)
+    # The thread pool keeps small work on one thread; see Eigen's TensorCostModel.
+    cycles = layer.steps * layer.rows * (layer.columns * layer.hidden + 1)
+    wanted = max(1, int((cycles - START_CYCLES) / THREAD_CYCLES + 0.9))
+    if wanted == 1:
+        return Split(layer.rows, by_batch=True, threads=1)
     rows = -(-layer.rows // threads)
     return Split(rows, by_batch=True, threads=-(-layer.rows // rows))
 
@@ -130,7 +152,7 @@ def layer_time(
         cell.direction_s + layer.rows * layer.hidden * cell.setup_s
     )
     around = _input_s(layer, constants, threads, whole)
-    if layer.directions == 2 and layer.cell != "rnn":
+    if (layer.directions == 2 or layer.reverse) and layer.cell != "rnn":
         around += reverse_s(layer, constants)
     if split.by_batch and split.threads > 1:
         fixed += layer.directions * constants.fork_s
@@ -142,11 +164,15 @@ def layer_time(
     unit_s = cell.unit_s
     if layer.cell == "rnn":
         unit_s *= 1 - constants.repeat_gain * _repeated(layer)
-    gates = cell.step_s + split.rows * (cell.row_s + tail + layer.hidden * unit_s)
+    split_s = 0.0
+    if split.by_batch and split.threads > 1:
+        int8 = layer.cell == "lstm_int8"
+        split_s = constants.int8_split_step_s if int8 else constants.split_step_s
+    gates = cell.step_s + split_s + split.rows * (cell.row_s + tail + layer.hidden * unit_s)
     return LayerTime(
         fixed_s=fixed,
         input_s=around,
-        first_steps_s=layer.directions * (first - each),
+        first_steps_s=layer.directions * (first - each) if layer.steps else 0.0,
         steps=layer.directions * layer.steps,
         step_s=each + gates,
     )
@@ -158,7 +184,7 @@ def _repeated(layer: Layer) -> float:
     The RNN calls a branching function for each value; runs that repeat the same input take
     the same branches, which processors predict up to some thousands of them.
     """
-    values = layer.directions * layer.steps * layer.rows * layer.hidden
+    values = max(1, layer.directions * layer.steps * layer.rows * layer.hidden)
     span = math.log(FORGOTTEN_VALUES / LEARNT_VALUES)
     return min(1.0, max(0.0, math.log(FORGOTTEN_VALUES / values) / span))
 
@@ -220,11 +246,15 @@ def _product_s(
     used = threads_for(rows, depth, columns, threads)
     seconds = 0.0
     if layer.cell == "lstm_int8":
-        elements = rows * (depth * copies.quantize_s + columns * copies.dequantize_s)
-        seconds += rows * copies.quantize_row_s + elements
+        # Quantising is shared out from some size on, turning back with the product.
+        shared = threads if rows * depth >= QUANTIZED_TOGETHER else 1
+        seconds += rows * depth * copies.quantize_s / shared
+        seconds += rows * (copies.quantize_row_s + columns * copies.dequantize_s / used)
+        if shared > 1:
+            seconds += 2 * constants.fork_s
         # Activations are read twice: for their range, then to quantise them.
         byte_s, _ = far(products, 4 * rows * depth)
-        seconds += 2 * 4 * rows * depth * byte_s
+        seconds += 2 * 4 * rows * depth * byte_s / shared
     kernel = {"rnn": unpacked_s, "lstm_int8": int8_s}.get(layer.cell, packed_s)
     if used > 1:
         others = (used - 1) / used

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,6 +40,9 @@ UNCALIBRATED_INTERVAL = (0.55, 1.55)
 """Ratios of measured to estimated time that hold 90 % of 200 layers on one AVX-512 server
 core when four data-sheet profiles of x86 servers stand for it (docs/accuracy.md)."""
 
+SECOND_CACHE_BYTES = 1024 * 1024.0
+"""Of a processor whose profile has no caches."""
+
 LARGEST_FIRST_CACHE_BYTES = 192 * 1024.0
 """A nearest level up to this size is a first cache, a larger one the second."""
 
@@ -56,12 +60,14 @@ def onnxruntime_cpu(
     totals = counted.totals
     run_bytes = hint(totals.weight_bytes) + hint(totals.peak_activation_bytes)
     ops = []
+    stand_ins: set[str] = set()
     for row in counted.ops:
         roof = time_of(row, device, precision)
         layer = layer_of(row, precision)
         if layer is None:
             ops.append(roof)
             continue
+        stand_ins.update(_stand_ins(row, layer, precision))
         executions = hint(row.executions)
         time = layer_time(layer, constants, device.threads, run_bytes)
         cached = layer_time(layer, near, device.threads, run_bytes)
@@ -71,7 +77,7 @@ def onnxruntime_cpu(
         run=OpTime(overhead_s=constants.run_s),
         threads=device.threads,
         interval=interval_of(profile, device.threads),
-        notes=(*notes, *device.rates.notes),
+        notes=(*notes, *sorted(stand_ins), *device.rates.notes),
     )
 
 
@@ -92,12 +98,13 @@ def constants_for(profile: HardwareProfile) -> tuple[OnnxRuntimeCpu, tuple[str, 
     first_bytes = FIRST_CACHE_BYTES
     if len(levels) > 1 and levels[0][0] <= LARGEST_FIRST_CACHE_BYTES:
         first_bytes, levels = levels[0][0], levels[1:]
+    second_bytes = levels[0][0] if levels[0][0] < math.inf else SECOND_CACHE_BYTES
     constants = default_constants(
         isa=profile.processor.isa,
         clock_hz=clock.value if clock is not None else CLOCK_HZ,
         peak_macs_per_s=profile.peak_macs_per_s.fp32.value,
         first_cache_bytes=first_bytes,
-        second_cache_bytes=levels[0][0],
+        second_cache_bytes=second_bytes,
         levels=levels[1:] or levels,
     )
     run = profile.overheads.run_s
@@ -106,6 +113,8 @@ def constants_for(profile: HardwareProfile) -> tuple[OnnxRuntimeCpu, tuple[str, 
     notes = ["not calibrated: kernel times of another processor, scaled by clock and peak"]
     if clock is None:
         notes.append(f"no clock_hz in the profile: {CLOCK_HZ / 1e9:g} GHz taken")
+    if second_bytes != levels[0][0]:
+        notes.append(f"no cache in the profile: one of {SECOND_CACHE_BYTES / 2**20:g} MiB taken")
     return constants, tuple(notes)
 
 
@@ -140,7 +149,18 @@ def layer_of(row: CountedOp, precision: str | None) -> Layer | None:
         hidden=dims["H"],
         directions=dims["D"],
         initial_state=len(row.op.inputs) > 5 and row.op.inputs[5] is not None,
+        reverse=row.op.str_attr("direction", "forward") == "reverse",
     )
+
+
+def _stand_ins(row: CountedOp, layer: Layer, precision: str | None) -> list[str]:
+    """Notes on what a row is timed as, where ONNX Runtime has no such kernel."""
+    notes = []
+    if precision not in (None, "int8" if layer.cell == "lstm_int8" else "fp32"):
+        notes.append(f"no {precision} kernel for {row.op.op_type}: timed in its own precision")
+    if "P" in row.cost.dims:
+        notes.append(f"no kernel for {row.op.op_type} with a projection: timed without")
+    return notes
 
 
 def _op_time(
@@ -152,8 +172,9 @@ def _op_time(
     level_bytes: dict[str, int],
 ) -> OpTime:
     """The time of a layer's executions; ``cached`` is its time if all weights were near."""
-    parallel_s = time.input_s + time.first_steps_s
-    sequential_s = time.steps * time.step_s
+    # First steps wait longer for their weights; the RNN's is shorter, as it has no product.
+    parallel_s = time.input_s + max(0.0, time.first_steps_s)
+    sequential_s = time.steps * time.step_s + min(0.0, time.first_steps_s)
     memory_s = time.total_s - cached.total_s
     latency_s = time.steps * getattr(constants.cells, layer.cell).step_s
     return OpTime(
