@@ -84,16 +84,23 @@ def true_profile(base: HardwareProfile) -> HardwareProfile:
 class MadeUp:
     """A GPU that takes as long as a profile says, and up to a few percent more or less.
 
-    ``spread`` is the noise of a layer in all its runs, each run takes up to 1 % longer.
+    ``spread`` is the noise of a layer in all its runs, and ``jitter`` how much longer a
+    single run takes at most.
     """
 
     def __init__(
-        self, device: CudaDevice, profile: HardwareProfile, *, spread: float = 0.015
+        self,
+        device: CudaDevice,
+        profile: HardwareProfile,
+        *,
+        spread: float = 0.01,
+        jitter: float = 0.01,
     ) -> None:
         self.device = device
         self.profile = true_profile(profile)
         self.random = random.Random(7)
         self.spread = spread
+        self.jitter = jitter
         self.timed: list[CudaLayer] = []
 
     def layer(self, layer: CudaLayer) -> Run:
@@ -113,7 +120,7 @@ class MadeUp:
         return self.run(2 * count * size_bytes / (NEAR if near else FAR))
 
     def run(self, seconds: float) -> Run:
-        return Run(lambda: seconds * (1 + self.random.uniform(0, 0.01)), burst_s=0.0)
+        return Run(lambda: seconds * (1 + self.random.uniform(0, self.jitter)), burst_s=0.0)
 
 
 def no_check(_: object) -> None:
@@ -138,7 +145,9 @@ def h100() -> HardwareProfile:
 def test_the_known_constants_are_found(h100: HardwareProfile, name: str) -> None:
     assert h100.cudnn is not None
     found = getattr(h100.cudnn, name)
-    assert found.value == pytest.approx(TRUTH[name], rel=0.08)
+    # The first steps are told by few layers only, and by a part of their time.
+    tolerance = 0.12 if name == "startup_s" else 0.05
+    assert found.value == pytest.approx(TRUTH[name], rel=tolerance)
     assert found.kind == "measured"
     assert "cuDNN 99999 on NVIDIA H100" in found.source
 
@@ -156,12 +165,12 @@ def test_the_interval_is_that_of_layers_left_out(h100: HardwareProfile) -> None:
     assert h100.interval is not None
     (cases,) = h100.calibration.held_out
     assert cases.cases == RANDOM_LAYERS
-    # The noise of a layer is 1.5 %, so that nine of ten are within 1.645 times that.
-    assert 0.005 < cases.median_error < 0.025
-    assert cases.p90_error < 0.06
+    # The noise of a layer is 1 %, so that nine of ten are within 1.645 times that.
+    assert 0.003 < cases.median_error < 0.02
+    assert cases.p90_error < 0.04
     assert (h100.interval.low, h100.interval.high) == (cases.low, cases.high)
-    assert 0.94 < cases.low < 0.988
-    assert 1.012 < cases.high < 1.06
+    assert 0.96 < cases.low < 0.993
+    assert 1.007 < cases.high < 1.04
 
 
 def test_a_worse_fit_has_a_wider_interval(h100: HardwareProfile) -> None:
@@ -173,20 +182,6 @@ def test_a_worse_fit_has_a_wider_interval(h100: HardwareProfile) -> None:
 
 
 def test_a_constant_that_no_layer_tells_is_left_out() -> None:
-    # The second cache of this GPU holds all weights: no first step waits for memory.
-    base = load_profile("h100-sxm")
-    cache, memory = base.memory
-    huge = Quantity(value=1e9, kind="assumed", source="a test")
-    cache = msgspec.structs.replace(cache, size_bytes=huge)
-    base = msgspec.structs.replace(base, memory=(cache, memory))
-    device = msgspec.structs.replace(H100, name="A GPU of the future", l2_bytes=10**9)
-    profile = calibrated(device, base)
-    assert profile.cudnn is not None
-    assert profile.cudnn.startup_s is None
-    assert profile.cudnn.call_s is not None
-
-
-def test_a_constant_starts_with_the_kernels_that_the_gpu_has() -> None:
     maxwell = msgspec.structs.replace(
         H100, name="A card", capability=(5, 2), precisions=("fp32",), multiprocessors=24
     )
@@ -195,6 +190,7 @@ def test_a_constant_starts_with_the_kernels_that_the_gpu_has() -> None:
     assert profile.cudnn.kernels == "cudnn-6"
     # The persistent algorithms came with Pascal.
     assert profile.cudnn.persistent_floor_s is None
+    assert profile.cudnn.floor_s is not None
 
 
 # The profile
@@ -279,7 +275,7 @@ def test_a_shipped_profile_has_to_agree(changes: dict[str, Any], expected: str |
 
 def test_the_design_has_all_sorts_of_layers() -> None:
     layers = [*chosen_layers(26e6), *random_layers(RANDOM_LAYERS, SEED, H100.precisions)]
-    assert 60 <= len(layers) <= 70
+    assert len(layers) == 67, "as the documentation says"
     for name, values in (
         ("cell", {"LSTM", "GRU", "RNN"}),
         ("precision", set(H100.precisions)),
@@ -354,6 +350,37 @@ def test_the_constants_reach_the_model() -> None:
     for name in TRUTH.keys() - {"persistent_floor_s"}:
         assert getattr(model.constants, name) == TRUTH[name]
     assert model.persistent.floor_s == TRUTH["persistent_floor_s"]
+
+
+# The command
+
+
+def test_the_command_writes_a_profile(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made_up = MadeUp(H100, load_profile("h100-sxm"))
+    monkeypatch.setattr("rnncost.frontends.torch.cuda_timing.open_cuda", lambda: made_up)
+    monkeypatch.setenv("RNNCOST_PROFILES", str(tmp_path))
+    assert main(["calibrate", "--device", "cuda"]) == 0
+    # host.yaml is that of the processor, which analyze takes by itself.
+    assert [path.name for path in tmp_path.iterdir()] == ["cuda.yaml"]
+    profile = load_profile("cuda")
+    assert profile.calibrated
+    assert profile.cudnn is not None
+    told = capfd.readouterr()
+    assert "cuda.yaml" in told.out
+    assert "left out of the fit, median error" in told.out
+    assert "building 67 layers on NVIDIA H100" in told.err
+
+
+def test_a_noisy_gpu_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made_up = MadeUp(H100, load_profile("h100-sxm"), jitter=5.0)
+    monkeypatch.setattr("rnncost.frontends.torch.cuda_timing.open_cuda", lambda: made_up)
+    assert main(["calibrate", "--device", "cuda", "-o", str(tmp_path / "gpu.yaml")]) == 2
+    assert "too noisy to calibrate" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 # Torch

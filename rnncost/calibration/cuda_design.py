@@ -9,7 +9,7 @@ from typing import get_args
 
 from rnncost.counting.count import count
 from rnncost.counting.counted import Counted
-from rnncost.frontends.torch.cuda_timing import CellType, CudaLayer, CudaPrecision
+from rnncost.frontends.torch.cuda_timing import DTYPES, CellType, CudaLayer, CudaPrecision
 from rnncost.graph.ir import Graph, Op, Slab, Tensor
 
 RANDOM_LAYERS = 45
@@ -23,7 +23,6 @@ _BEYOND = 1.2
 _MULTIPLE = 32
 _MOST = {"hidden": 2048, "batch": 64, "steps": 256}
 _GATES: dict[CellType, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
-_DTYPES = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 def chosen_layers(cache_bytes: float) -> list[CudaLayer]:
@@ -100,7 +99,7 @@ def macs_of(layer: CudaLayer) -> int:
 
 def counted_layer(layer: CudaLayer) -> Counted:
     """The count of a model that is one layer, with biases, as PyTorch's layers have them."""
-    dtype = _DTYPES[layer.precision]
+    dtype = DTYPES[layer.precision]
     d, h, n = layer.directions, layer.hidden, _GATES[layer.cell] * layer.hidden
 
     def stored(name: str, *shape: int) -> Tensor:

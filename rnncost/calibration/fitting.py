@@ -14,7 +14,6 @@ from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 FOLDS = 5
 
 THREAD_CONSTANTS = (
-    "run_s",
     "fork_s",
     "exchange_byte_s",
     "split_step_s",

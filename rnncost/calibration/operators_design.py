@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from rnncost.calibration.operator_models import Case, Extra, Given, Link, Weight
 
-FOOTPRINTS = (0.015, 0.06, 0.25, 0.6, 1.0, 1.6, 3.0, 6.0)
+FOOTPRINTS = (0.015, 0.06, 0.25, 0.6, 1.0, 1.6, 3.0)
 """Bytes that an operator touches, in sizes of the second cache."""
 
 MICROSOFT = "com.microsoft"
@@ -71,6 +71,10 @@ def _nodes() -> Iterator[Case]:
     """What one node takes."""
     chains: list[tuple[str, tuple[int, ...], Link]] = [
         ("one unary", SMALL, Link("Relu")),
+        ("one view", SMALL, Link("Reshape", (_whole(*SMALL),))),
+        ("one binary", SMALL, Link("Add", (Weight(SMALL),))),
+        ("one gather", SMALL, Link("Gather", (_whole(0, 1, 2, 3),), {"axis": 0})),
+        ("one product", SMALL, Link("MatMul", (Weight((8, 8)),))),
         ("unary", SMALL, Link("Relu")),
         ("view", SMALL, Link("Reshape", (_whole(*SMALL),))),
         ("binary", SMALL, Link("Add", (Weight(SMALL),))),
@@ -208,6 +212,9 @@ def _streams(second_cache_bytes: float) -> Iterator[Case]:
         rows = max(8, round(share * second_cache_bytes / 8 / 128))
         yield Case(name=f"Relu on {share:g}", shape=(rows, 128), links=(Link("Relu"),))
         rows = max(8, round(share * second_cache_bytes / 12 / 128))
+        if share >= 0.6:
+            links = (Link("Sigmoid"),)
+            yield Case(name=f"Sigmoid on {share:g}", shape=(rows, 128), links=links)
         extra = Extra((rows, 128))
         yield Case(name=f"Add on {share:g}", shape=(rows, 128), links=(Link("Add", (extra,)),))
 

@@ -24,7 +24,7 @@ from rnncost.latency.onnxruntime_cpu.defaults import default_constants
 from rnncost.latency.onnxruntime_cpu.layers import Layer
 from rnncost.latency.onnxruntime_cpu.predict import RECURRENT
 from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
-from rnncost.profiles.quantities import Evidence, Quantity
+from rnncost.profiles.quantities import Quantity
 from rnncost.profiles.schema import (
     Calibration,
     HardwareProfile,
@@ -226,14 +226,19 @@ def profile_of(
     """The profile of this machine from what was measured; ``results`` by number of threads."""
     here = machine()
     source = f"rnncost calibrate with {runtime_version()} on {here}"
+    if facts.assumed:
+        source += f"; not reported and assumed: {', '.join(facts.assumed)}"
     products = constants.products
 
     def found(value: float, note: str = "") -> Quantity:
         return Quantity(value=value, kind="measured", source=source, note=note)
 
     def size(value: float, cache: str) -> Quantity:
-        kind: Evidence = "assumed" if cache in facts.assumed else "datasheet"
-        return Quantity(value=value, kind=kind, source="as the operating system reports it")
+        if cache in facts.assumed:
+            return Quantity(value=value, kind="assumed", source="a common size: none is reported")
+        return Quantity(
+            value=value, kind="datasheet", source="as the operating system reports it"
+        )
 
     return HardwareProfile(
         schema_version=1,

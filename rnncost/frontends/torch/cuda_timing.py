@@ -19,7 +19,9 @@ from rnncost.runtime.timing import Run
 CellType = Literal["LSTM", "GRU", "RNN"]
 CudaPrecision = Literal["fp32", "tf32", "fp16", "bf16"]
 
-_DTYPES = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+DTYPES = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+"""The element type of each precision, as torch and ONNX call it."""
+
 _TENSOR_CORES = (7, 0)
 _AMPERE = (8, 0)
 """The compute capabilities with fp16 products on tensor cores, and with tf32 and bf16 too."""
@@ -76,7 +78,7 @@ class CudaTimings(msgspec.Struct, frozen=True, kw_only=True):
                 layer.hidden,
                 bidirectional=layer.directions == 2,
                 device=self.place,
-                dtype=getattr(torch, _DTYPES[layer.precision]),
+                dtype=getattr(torch, DTYPES[layer.precision]),
             ).eval()
             x = self._values((layer.steps, layer.batch, layer.inputs), layer.precision)
         return self._run(lambda: module(x), layer.precision, _text(layer))
@@ -112,7 +114,7 @@ class CudaTimings(msgspec.Struct, frozen=True, kw_only=True):
         import torch
 
         with _failures(f"a tensor of {shape}"):
-            return torch.randn(shape, device=self.place, dtype=getattr(torch, _DTYPES[precision]))
+            return torch.randn(shape, device=self.place, dtype=getattr(torch, DTYPES[precision]))
 
     def _run(self, work: Callable[[], Any], precision: CudaPrecision, what: str) -> Run:
         import torch
@@ -202,7 +204,7 @@ def _in_cudnn(precision: CudaPrecision) -> bool:
     """Whether PyTorch runs layers of this precision in cuDNN, with their weights in one piece."""
     import torch
 
-    sample = torch.empty(1, device="cuda", dtype=getattr(torch, _DTYPES[precision]))
+    sample = torch.empty(1, device="cuda", dtype=getattr(torch, DTYPES[precision]))
     return bool(torch.backends.cudnn.is_acceptable(sample))
 
 

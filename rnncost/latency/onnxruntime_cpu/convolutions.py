@@ -36,7 +36,8 @@ class Convolution(msgspec.Struct, frozen=True, kw_only=True):
     for one input channel, ``valid`` the share of them that does not fall on padding.
     ``lines`` are the output's rows in one image, ``width`` their length and ``edge`` how
     many positions of a row touch padding. ``positions`` are output positions, in a
-    transposed convolution input positions. ``around`` are units of elementwise work.
+    transposed convolution input positions. ``around`` are units of elementwise work,
+    ``bytes`` those of input and output.
     """
 
     kind: Literal["blocked", "depthwise", "columns", "pointwise", "transposed"]
@@ -51,6 +52,7 @@ class Convolution(msgspec.Struct, frozen=True, kw_only=True):
     edge: int = 0
     valid: float = 1.0
     around: tuple[tuple[str, float], ...] = ()
+    bytes: int = 0
 
     @property
     def macs(self) -> int:
@@ -70,7 +72,8 @@ def convolution_s(
     if conv.kind == "blocked":
         seconds = _blocked_s(conv, convolutions)
     elif conv.kind == "depthwise":
-        seconds = conv.macs * conv.valid * convolutions.depthwise_mac_s
+        edges = 1 + conv.edge / max(1, conv.width)
+        seconds = conv.macs * conv.valid * edges * convolutions.depthwise_mac_s
         blocks = -(-conv.groups // convolutions.channels)
         seconds += conv.images * blocks * conv.lines * convolutions.row_s
     else:
@@ -133,6 +136,8 @@ def panel_s(
     products: Products, convolutions: Convolutions, rows: int, depth: int, columns: int
 ) -> float:
     """A product whose second operand is packed on the way and then is near."""
+    if rows == 1:
+        return depth * columns * convolutions.vector_mac_s
     padded = -(-columns // COLUMN_TILE) * COLUMN_TILE
     calls = -(-columns // CALL_COLUMNS) * -(-depth // PANEL_DEPTH)
     seconds = depth * padded * convolutions.pack_s

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rnncost.graph.dim import hint
 from rnncost.latency.onnxruntime_cpu.convolutions import Convolution
 from rnncost.latency.onnxruntime_cpu.kernels import Linear, Product
-from rnncost.latency.onnxruntime_cpu.tensors import elements_of, output_of, shape_of
+from rnncost.latency.onnxruntime_cpu.tensors import elements_of, output_of, shape_of, size_of
 
 if TYPE_CHECKING:
     from rnncost.counting.counted import CountedOp
@@ -48,7 +48,14 @@ def matrix_product(op: Op, packable: bool) -> Product:
     kind = "transposed" if flipped else "plain"
     if packable and stored and len(right) == 2:
         kind = "packed"
-    return Product(kind=kind, rows=rows, depth=depth, columns=columns, batch=batch)
+    return Product(
+        kind=kind,
+        rows=rows,
+        depth=depth,
+        columns=columns,
+        batch=batch,
+        bytes=size_of((op.inputs[0], output_of(op))),
+    )
 
 
 def gemm(op: Op, packable: bool) -> Product:
@@ -62,7 +69,14 @@ def gemm(op: Op, packable: bool) -> Product:
     around = ()
     if op.tensor(2) is not None:
         around = (("simple", float(rows * columns)),)
-    return Product(kind=kind, rows=rows, depth=depth, columns=columns, around=around)
+    return Product(
+        kind=kind,
+        rows=rows,
+        depth=depth,
+        columns=columns,
+        around=around,
+        bytes=size_of((op.inputs[0], output_of(op))),
+    )
 
 
 def integer_product(op: Op) -> Product:
@@ -85,6 +99,7 @@ def integer_product(op: Op) -> Product:
         batch=max(1, math.prod(right[:-2])),
         node="integer_product",
         around=around,
+        bytes=size_of((op.inputs[at_left], output_of(op))),
     )
 
 
@@ -108,9 +123,9 @@ def einsum(row: CountedOp) -> Work:
         return math.prod(extent.get(c, 1) for c in letters)
 
     batch = size(both)
-    around: tuple[tuple[str, float], ...] = ()
+    elements = float(elements_of(op.inputs[0]))
+    around: tuple[tuple[str, float], ...] = (("strided", 0.5 * elements),)
     if batch > 1 and not left.startswith("".join(both)):
-        elements = float(elements_of(op.inputs[0]))
         around = (("shuffled", elements), ("strided", 0.1 * elements_of(output_of(op))))
     return Product(
         kind="plain",
@@ -120,6 +135,7 @@ def einsum(row: CountedOp) -> Work:
         batch=batch,
         node="einsum",
         around=around,
+        bytes=size_of((op.inputs[0], output_of(op))),
     )
 
 
@@ -157,6 +173,7 @@ def convolution(op: Op, blocked: bool, channels: int) -> Convolution:
         width=space[-1] if space else 1,
         edge=edge,
         valid=math.prod(shares),
+        bytes=size_of((op.inputs[0], output_of(op))),
     )
 
 
@@ -172,6 +189,7 @@ def transposed_convolution(op: Op) -> Convolution:
         filters=w[1],
         taps=math.prod(w[2:]),
         positions=math.prod(x[2:]),
+        bytes=size_of((op.inputs[0], output_of(op))),
     )
 
 

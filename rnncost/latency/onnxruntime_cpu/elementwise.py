@@ -67,6 +67,12 @@ BINARY: dict[str, Units] = {
     "Where": (("branch", 1.0),),
 }
 
+STILL = 0.5
+"""A stretch in which an operand stands still, as a share of one in which all run along."""
+
+ACROSS = 5.0
+"""How much longer an element takes in a reduction across rows than along them."""
+
 ACTIVATIONS = frozenset(
     ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip", "HardSigmoid", "Softplus", "Softsign", "Elu")
 )
@@ -100,21 +106,26 @@ def binary(op: Op) -> Linear:
     units = _pow_units(op) if op.op_type == "Pow" else BINARY[op.op_type]
     operands = [tensor for tensor in op.inputs if tensor is not None]
     passes = max(1, len(operands) - 1) if op.op_type != "Where" else 1
-    stretches = stretches_of([shape_of(t) for t in operands], shape_of(out))
+    stretches, along = stretches_of([shape_of(t) for t in operands], shape_of(out))
     wide = max([_width(out), *[_width(t) for t in operands if elements_of(t) > 1]])
     node = "select" if op.op_type == "Where" else "broadcast" if stretches > 1 else "binary"
     return Linear(
         node=node,
         units=(
             *times(units, passes * elements * wide),
-            *((("span", float(stretches)),) if stretches > 1 else ()),
+            *((("span", stretches * (1.0 if along else STILL)),) if stretches > 1 else ()),
         ),
         bytes=size_of((*operands, out)),
     )
 
 
-def stretches_of(operands: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> int:
-    """How many stretches an output has in which each operand either runs along or stands still."""
+def stretches_of(
+    operands: Sequence[tuple[int, ...]], out: tuple[int, ...]
+) -> tuple[int, bool]:
+    """How many stretches an output has in which each operand either runs along or stands still.
+
+    The second value tells whether all operands run along.
+    """
     rank = len(out)
     padded = [(1,) * (rank - len(shape)) + shape for shape in operands]
     inner, kind = 1, None
@@ -126,8 +137,7 @@ def stretches_of(operands: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> i
             break
         kind = now
         inner *= out[axis]
-    whole = math.prod(out)
-    return whole // inner if inner else 0
+    return math.prod(out) // inner if inner else 0, not any(kind or ())
 
 
 def reduction(op: Op) -> Linear:
@@ -137,7 +147,7 @@ def reduction(op: Op) -> Linear:
     elements = elements_of(source)
     last = not axes or axes == tuple(range(len(shape) - len(axes), len(shape)))
     rate = "scan" if op.op_type in ("ArgMax", "ArgMin") else "reduce"
-    share = 1.0 if last else 3.0
+    share = 1.0 if last else ACROSS
     return Linear(
         node="reduce",
         units=((rate, share * elements * _width(source)),),
@@ -202,7 +212,8 @@ def pooling(op: Op) -> Linear:
     if kernel is None:
         units: Units = (("reduce", float(elements_of(source))),)
     else:
-        units = (("pool", float(math.prod(kernel) * elements_of(out))),)
+        taps = math.prod(kernel) * elements_of(out)
+        units = (("pool", float(taps + 2 * elements_of(source))),)
     return Linear(node="pool", units=units, bytes=size_of((source, out)))
 
 
@@ -221,9 +232,9 @@ def other(row: CountedOp) -> Linear:
 def _pow_units(op: Op) -> Units:
     exponent = scalar_of(op.tensor(1))
     if exponent == 2:
-        return (("divide", 1.0),)
-    if exponent == 3:
         return (("divide", 2.0),)
+    if exponent == 3:
+        return (("divide", 4.0),)
     return BINARY["Pow"]
 
 

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
     from rnncost.profiles.onnxruntime_operators import Operators
 
+HIDDEN = 0.1
+"""Share of the time for activations that shows beside a product."""
+
+COLUMN_TILE = 16
+"""Columns that the kernels of products compute at least."""
+
 SPLIT_UNITS = 40000
 """Elementwise work is split among threads from about so many elements."""
 
@@ -47,7 +53,8 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind`` is ``packed`` for stored weights, ``plain`` and ``transposed`` for a second
     operand that is computed (or stored where it cannot be packed), ``int8`` for 8-bit
-    operands; ``around`` are units of elementwise work before and after it.
+    operands; ``around`` are units of elementwise work before and after it, ``bytes`` those
+    of activations.
     """
 
     kind: Literal["packed", "plain", "transposed", "int8"]
@@ -57,6 +64,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 1
     node: str = "product"
     around: tuple[tuple[str, float], ...] = ()
+    bytes: int = 0
 
 
 Work = Union[Linear, Product, Convolution]
@@ -87,19 +95,20 @@ def kernel_time(
     """
     if isinstance(work, Linear):
         return _linear_time(work, constants, operators, threads)
-    node = work.node if isinstance(work, Product) else _conv_node(work)
-    fixed = float(getattr(operators.nodes, node))
-    seconds = (
-        _product_s(work, constants, operators, threads, run_bytes)
-        if isinstance(work, Product)
-        else _shared(
-            convolution_s(work, constants, operators.convolutions, run_bytes)
-            + units_s(work.around, operators),
-            threads_for(1, 1, work.macs, threads),
-            constants,
-        )
+    if isinstance(work, Product):
+        node = work.node
+        seconds = _product_s(work, constants, operators, threads, run_bytes)
+    else:
+        node = "blocked_conv" if work.kind in ("blocked", "depthwise") else "conv"
+        whole = convolution_s(work, constants, operators.convolutions, run_bytes)
+        whole += units_s(work.around, operators)
+        seconds = _shared(whole, threads_for(1, 1, work.macs, threads), constants)
+    memory = work.bytes * stream_s(operators, work.bytes)
+    return KernelTime(
+        fixed_s=float(getattr(operators.nodes, node)),
+        compute_s=seconds,
+        memory_s=combined_s(seconds, memory, HIDDEN) - seconds,
     )
-    return KernelTime(fixed_s=fixed, compute_s=seconds)
 
 
 def stream_s(operators: Operators, footprint_bytes: float) -> float:
@@ -141,10 +150,6 @@ def _shared(seconds: float, used: int, constants: OnnxRuntimeCpu) -> float:
     return seconds if used == 1 else seconds / used + constants.fork_s
 
 
-def _conv_node(work: Convolution) -> str:
-    return "blocked_conv" if work.kind in ("blocked", "depthwise") else "conv"
-
-
 def _product_s(
     work: Product,
     constants: OnnxRuntimeCpu,
@@ -169,15 +174,14 @@ def _product_s(
     if work.kind == "packed":
         each = packed_s(products, rows, depth, columns, working_set, slowdown)
     elif work.kind == "int8":
-        each = int8_s(products, rows, depth, columns, working_set, slowdown)
+        each = int8_s(
+            products, rows, depth, max(columns, COLUMN_TILE), working_set, slowdown
+        )
     elif work.kind == "transposed":
         each = unpacked_s(products, rows, depth, columns, working_set, slowdown)
     else:
         byte_s, overlap = far(products, working_set)
-        compute = (
-            depth * columns * convolutions.vector_mac_s
-            if rows == 1
-            else panel_s(products, convolutions, rows, depth, columns)
-        )
+        compute = panel_s(products, convolutions, rows, depth, columns)
+        compute += convolutions.group_s if batch > 1 else 0.0
         each = combined_s(compute, slowdown * byte_s * 4 * depth * columns, overlap)
     return around + batch * each

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 TRANSPOSED_PIECES = 3.0
 """Pieces of an ordinary copy that a piece of a transposition takes as long as."""
 
-SHORT_COPY = 1.0
+MATRIX = 3.0
+"""Simple operations that an element of a transposed matrix takes as long as."""
+
+JOINED = 0.7
+"""A piece of a concatenation, in pieces of other copies."""
 
 
 def view(op: Op) -> Linear:
@@ -45,7 +49,7 @@ def transposition(op: Op) -> Linear:
         pieces = elements / shape[-1]
         units = (("piece", TRANSPOSED_PIECES * pieces),)
     elif len(order) == 2 or (len(order) == 3 and order == (0, 2, 1)):
-        units = (("simple", float(elements)),)
+        units = (("simple", MATRIX * elements),)
     else:
         units = (("shuffled", float(elements)),)
     return Linear(node="transpose", units=units, bytes=moved)
@@ -116,7 +120,7 @@ def concatenation(op: Op) -> Linear:
     shape = shape_of(output_of(op))
     axis = op.int_attr("axis", 0) % len(shape) if shape else 0
     pieces = len(op.inputs) * math.prod(shape[:axis])
-    return Linear(node="copy", units=(("piece", float(pieces)),), bytes=2 * size_of(op.outputs))
+    return Linear(node="copy", units=(("piece", JOINED * pieces),), bytes=2 * size_of(op.outputs))
 
 
 def padding(op: Op) -> Linear:
