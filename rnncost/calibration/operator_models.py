@@ -96,7 +96,7 @@ def operator_model(case: Case) -> bytes:
                 extras[name] = _info(name, operand.dtype, operand.shape)
             else:
                 name = f"w{number}_{place}"
-                weights[name] = _array(operand)
+                weights[name] = _array(operand, number)
             names.append(name)
         outputs = [f"y{number}", *[f"y{number}_{i}" for i in range(1, link.outputs)]]
         nodes.append(
@@ -176,13 +176,14 @@ def _info(name: str, dtype: str, shape: Shape) -> Any:
     return helper.make_tensor_value_info(name, types[dtype], list(shape))
 
 
-def _array(operand: Weight | Given) -> np.ndarray[Any, Any]:
+def _array(operand: Weight | Given, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Values of an operand; weights of each seed differ, as equal ones would be shared."""
     import numpy as np
 
     if isinstance(operand, Given):
         values = np.asarray(operand.values, dtype=operand.dtype)
         return values.reshape(()) if operand.scalar else values
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     if operand.dtype == "float32":
         block = 0.5 + 0.05 * generator.standard_normal(4099, dtype=np.float32)
     else:

@@ -27,7 +27,7 @@ def operator_cases(second_cache_bytes: float) -> list[Case]:
         *_elements(),
         *_moves(),
         *_streams(second_cache_bytes),
-        *_products(),
+        *_products(second_cache_bytes),
         *_convolutions(),
         *_loops(),
     ]
@@ -228,7 +228,7 @@ def _int8(depth: int, columns: int) -> Link:
     )
 
 
-def _products() -> Iterator[Case]:
+def _products(second_cache_bytes: float) -> Iterator[Case]:
     """Products beyond those of recurrent layers: second operands that are computed, 8 bits."""
     for rows, depth, columns in ((1, 128, 512), (4, 300, 400), (40, 256, 512), (100, 128, 128)):
         size = f"{rows} x {depth} x {columns}"
@@ -238,6 +238,15 @@ def _products() -> Iterator[Case]:
         yield Case(name=f"Gemm {size}", shape=x, links=(Link("Gemm", (Weight((depth, columns)), bias)),))
         yield Case(name=f"plain {size}", shape=x, links=(Link("MatMul", (Extra((depth, columns)),)),))
         yield Case(name=f"int8 {size}", shape=x, links=(_int8(depth, columns),))
+    # Weights of many products take turns in the caches.
+    edge = 16 * round(math.sqrt(second_cache_bytes / 32) / 16)
+    for rows, counts in ((1, (4, 8, 10, 12, 16, 32)), (8, (8, 16, 32))):
+        for count in counts:
+            yield Case(
+                name=f"{count} matrices by {rows}",
+                shape=(rows, edge),
+                links=(Link("MatMul", (Weight((edge, edge)),)),) * count,
+            )
     yield Case(name="int8 to one", shape=(400, 256), links=(_int8(256, 1),))
     for batch, rows, depth, columns in ((8, 16, 64, 16), (12, 4, 32, 4), (2, 100, 64, 100)):
         extra = Extra((batch, depth, columns))

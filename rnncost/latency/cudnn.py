@@ -130,10 +130,10 @@ def _interval(
     profile: HardwareProfile, model: Model, mostly: bool, algorithms: set[str]
 ) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
     """The interval, or why there is none. ``mostly``: most of the time is in layers."""
-    if profile.interval is not None:
-        return (profile.interval.low, profile.interval.high), ()
     if not mostly:
         return None, ("no interval: most of the time is not in recurrent layers",)
+    if profile.interval is not None:
+        return (profile.interval.low, profile.interval.high), ()
     if algorithms != {"standard"}:
         return None, ("no interval: no persistent layer was held out of a fit",)
     return model.constants.interval, ()

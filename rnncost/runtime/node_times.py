@@ -34,6 +34,9 @@ _RUN = "model_run"
 _FASTER = 0.02
 _FEWEST = 3
 _CHAIN = 200
+_NARROW, _WIDE = 2, 8
+"""Inputs of a node of the two chains."""
+
 _PROBE_S = 4e-3
 
 
@@ -52,10 +55,15 @@ class NodeTime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfilerCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What the profiler adds to one node: to the time it reports, and around that."""
+    """What the profiler adds to one node: to the time it reports, and around that.
+
+    To the time it reports it adds ``inside_s`` and, for each tensor that the node reads or
+    writes, ``tensor_s``.
+    """
 
     inside_s: float
     outside_s: float
+    tensor_s: float = 0.0
 
 
 class Profile:
@@ -95,34 +103,46 @@ class Profile:
 
 
 class CostProbe:
-    """Three runs that show what the profiler adds to a node; time them beside a profile.
+    """Five runs that show what the profiler adds to a node; time them beside a profile.
 
-    One node, a chain of nodes, and the same chain profiled.
+    One node, a chain of nodes, one of nodes with more inputs, and both chains profiled.
     """
 
     def __init__(self, threads: int, folder: Union[str, Path]) -> None:
         inputs = chain_inputs()
-        self._profile = Profile(
-            chain_model(_CHAIN + 1), inputs, threads=threads, folder=folder, burst_s=_PROBE_S
-        )
+        chains = [chain_model(_CHAIN + 1), chain_model(_CHAIN + 1, inputs=_WIDE)]
+        self._profiles = [
+            Profile(chain, inputs, threads=threads, folder=folder, burst_s=_PROBE_S)
+            for chain in chains
+        ]
         plain = (
-            prepare(create_session(chain_model(nodes), threads=threads), inputs).run
-            for nodes in (1, _CHAIN + 1)
+            prepare(create_session(model, threads=threads), inputs).run
+            for model in (chain_model(1), *chains)
         )
-        self.runs = (*(Run(run, _PROBE_S) for run in plain), self._profile.run)
+        self.runs = (
+            *(Run(run, _PROBE_S) for run in plain),
+            *(profile.run for profile in self._profiles),
+        )
 
     def cost(self, timings: Sequence[Timing]) -> ProfilerCost:
-        """What the profiler costs, from the timings of the three runs.
+        """What the profiler costs, from the timings of the five runs.
 
         Raises:
             MeasurementError: the profile cannot be read.
         """
-        short, long, profiled = timings
-        node_s = (long.min_s - short.min_s) / _CHAIN
-        nodes = self._profile.finish(ProfilerCost(inside_s=0.0, outside_s=0.0))
-        inside_s = max(0.0, fmean(node.seconds for node in nodes) - node_s)
-        added_s = (profiled.min_s - long.min_s) / _CHAIN
-        return ProfilerCost(inside_s=inside_s, outside_s=max(0.0, added_s - inside_s))
+        short, narrow, wide, profiled, _ = timings
+        inside_s = []
+        for long, profile in zip((narrow, wide), self._profiles, strict=True):
+            node_s = (long.min_s - short.min_s) / _CHAIN
+            nodes = profile.finish(ProfilerCost(inside_s=0.0, outside_s=0.0))
+            inside_s.append(max(0.0, fmean(node.seconds for node in nodes) - node_s))
+        tensor_s = max(0.0, (inside_s[1] - inside_s[0]) / (_WIDE - _NARROW))
+        added_s = (profiled.min_s - narrow.min_s) / _CHAIN
+        return ProfilerCost(
+            inside_s=max(0.0, inside_s[0] - (_NARROW + 1) * tensor_s),
+            outside_s=max(0.0, added_s - inside_s[0]),
+            tensor_s=tensor_s,
+        )
 
 
 def node_times(lines: Iterable[bytes], cost: ProfilerCost) -> tuple[NodeTime, ...]:
@@ -155,6 +175,7 @@ class _Nested(msgspec.Struct):
     op_type: str
     start_us: int
     duration_us: int
+    tensors: int = 0
     path: tuple[str, ...] = ()
     inside_us: int = 0
     trips: int = 0
@@ -167,7 +188,11 @@ def _runs(events: Iterable[Event]) -> Iterator[tuple[int, list[_Nested]]]:
     for event in events:
         if event.name.endswith(NODE_END):
             node = _Nested(
-                event.name.removesuffix(NODE_END), event.args.op_name, event.ts, event.dur
+                event.name.removesuffix(NODE_END),
+                event.args.op_name,
+                event.ts,
+                event.dur,
+                len(event.args.input_type_shape) + len(event.args.output_type_shape),
             )
             if node.op_type in CONTROL:
                 # An event is written when it ends: those that began later lie within.
@@ -221,7 +246,8 @@ def _means(runs: Sequence[Sequence[_Nested]], cost: ProfilerCost) -> tuple[NodeT
             total = totals.setdefault((node.path, node.name, node.op_type), [0.0, 0.0])
             own_s = (node.duration_us - node.inside_us) * 1e-6
             # A trip ends with two events, of its last node and of the whole body.
-            total[0] += own_s - cost.inside_s - 2 * node.trips * cost.outside_s
+            own_s -= cost.inside_s + node.tensors * cost.tensor_s
+            total[0] += own_s - 2 * node.trips * cost.outside_s
             total[1] += 1
     return tuple(
         NodeTime(

@@ -34,10 +34,15 @@ def reference_inputs() -> dict[str, np.ndarray[Any, Any]]:
     return {n: generator.standard_normal(s, dtype=np.float32) for n, s in shapes.items()}
 
 
-def chain_model(nodes: int) -> bytes:
-    """``nodes`` times Add of one element, each to the result before it."""
+def chain_model(nodes: int, inputs: int = 2) -> bytes:
+    """``nodes`` times a sum of one element, each with the result before it.
+
+    Add for two inputs, Sum for more: the result before, and the model's input again.
+    """
     values = ["x", *(f"y{i}" for i in range(nodes))]
-    chain = [("Add", f"n{i}", (values[i], "x"), values[i + 1]) for i in range(nodes)]
+    op_type = "Add" if inputs == 2 else "Sum"
+    others = ("x",) * (inputs - 1)
+    chain = [(op_type, f"n{i}", (values[i], *others), values[i + 1]) for i in range(nodes)]
     return _model(chain, [("x", (1,))], (values[-1], (1,)))
 
 
