@@ -190,8 +190,8 @@ def test_every_part_of_a_time_is_a_time(layer: Layer, constants: OnnxRuntimeCpu,
     assert min(time.fixed_s, time.input_s, time.step_s) > 0
     assert time.steps == layer.directions * layer.steps
     assert time.total_s > time.fixed_s + time.input_s
-    if layer.cell != "rnn":
-        assert time.first_steps_s > -0.01 * time.total_s
+    if layer.cell != "rnn":  # whose first step has no product
+        assert time.first_steps_s > -0.1 * time.total_s
 
 
 @settings(max_examples=300, deadline=None)

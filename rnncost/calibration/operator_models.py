@@ -129,9 +129,7 @@ def operator_model(case: Case) -> bytes:
     loop = helper.make_node("Loop", ["trips", "", "X_in"], ["Y"], name="loop", body=body)
     weights["trips"] = _array(Given((case.trips,), scalar=True))
     start = _info("X_in", case.dtype, case.shape)
-    return one_graph(
-        [loop], [start, *inputs[1:]], [_info("Y", case.dtype, case.shape)], weights
-    )
+    return one_graph([loop], [start, *inputs[1:]], [_info("Y", case.dtype, case.shape)], weights)
 
 
 def chain_of(model: bytes, *, optimised: bool, channels: int) -> Chain:

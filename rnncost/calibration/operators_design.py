@@ -96,7 +96,9 @@ def _nodes() -> Iterator[Case]:
         ("integer product", SMALL, _int8(8, 8)),
     ]
     for name, shape, link in chains:
-        yield Case(name=name, shape=shape, links=(link,) * (1 if name.startswith("one ") else CHAIN))
+        yield Case(
+            name=name, shape=shape, links=(link,) * (1 if name.startswith("one ") else CHAIN)
+        )
     yield Case(name="mixed", shape=SMALL, links=_SMALL_LINKS)
     shuffled = tuple([link for start in (0, 1) for link in _SMALL_LINKS[:14][start::2]])
     yield Case(name="mixed again", shape=SMALL, links=shuffled)
@@ -109,7 +111,8 @@ def _nodes() -> Iterator[Case]:
     yield Case(
         name="split",
         shape=SMALL,
-        links=(Link("Split", (), {"axis": 1}, 2), Link("Concat", (Extra((4, 4)),), {"axis": 1})) * 8,
+        links=(Link("Split", (), {"axis": 1}, 2), Link("Concat", (Extra((4, 4)),), {"axis": 1}))
+        * 8,
     )
     yield Case(
         name="quantize",
@@ -234,9 +237,15 @@ def _products(second_cache_bytes: float) -> Iterator[Case]:
         size = f"{rows} x {depth} x {columns}"
         x = (rows, depth)
         bias = Weight((columns,))
-        yield Case(name=f"packed {size}", shape=x, links=(Link("MatMul", (Weight((depth, columns)),)),))
-        yield Case(name=f"Gemm {size}", shape=x, links=(Link("Gemm", (Weight((depth, columns)), bias)),))
-        yield Case(name=f"plain {size}", shape=x, links=(Link("MatMul", (Extra((depth, columns)),)),))
+        yield Case(
+            name=f"packed {size}", shape=x, links=(Link("MatMul", (Weight((depth, columns)),)),)
+        )
+        yield Case(
+            name=f"Gemm {size}", shape=x, links=(Link("Gemm", (Weight((depth, columns)), bias)),)
+        )
+        yield Case(
+            name=f"plain {size}", shape=x, links=(Link("MatMul", (Extra((depth, columns)),)),)
+        )
         yield Case(name=f"int8 {size}", shape=x, links=(_int8(depth, columns),))
     # Weights of many products take turns in the caches.
     edge = 16 * round(math.sqrt(second_cache_bytes / 32) / 16)
@@ -266,7 +275,12 @@ def _products(second_cache_bytes: float) -> Iterator[Case]:
 
 
 def _conv(
-    filters: int, inputs: int, kernel: tuple[int, ...], groups: int = 1, stride: int = 1, pad: int = -1
+    filters: int,
+    inputs: int,
+    kernel: tuple[int, ...],
+    groups: int = 1,
+    stride: int = 1,
+    pad: int = -1,
 ) -> Link:
     pads = [k // 2 if pad < 0 else pad for k in kernel] * 2
     return Link(
@@ -274,6 +288,11 @@ def _conv(
         (Weight((filters, inputs // groups, *kernel)), Weight((filters,))),
         {"pads": pads, "strides": [stride] * len(kernel), "group": groups},
     )
+
+
+def _weights_of(link: Link) -> tuple[int, ...]:
+    first = link.operands[0]
+    return first.shape if isinstance(first, Weight) else ()
 
 
 def _convolutions() -> Iterator[Case]:
@@ -295,7 +314,7 @@ def _convolutions() -> Iterator[Case]:
     ]
     for shape, link, counts in blocked:
         for count in counts:
-            name = f"{count} blocked {shape} {link.operands[0].shape}"  # type: ignore[union-attr]
+            name = f"{count} blocked {shape} {_weights_of(link)}"
             yield Case(name=name, shape=shape, links=(link,) * count, optimised=True)
     plain: list[tuple[tuple[int, ...], Link]] = [
         ((1, 1, 640), _conv(258, 1, (256,), stride=128, pad=0)),
@@ -308,7 +327,7 @@ def _convolutions() -> Iterator[Case]:
         ((1, 2, 50, 64), _conv(16, 2, (3, 3), groups=2)),
     ]
     for shape, link in plain:
-        name = f"columns {shape} {link.operands[0].shape}"  # type: ignore[union-attr]
+        name = f"columns {shape} {_weights_of(link)}"
         yield Case(name=name, shape=shape, links=(link,))
     for shape, weights, stride, groups in (
         ((1, 16, 50, 8), (16, 16, 1, 3), [1, 2], 1),
@@ -329,8 +348,3 @@ def _loops() -> Iterator[Case]:
     for trips in (2, 40):
         yield Case(name=f"{trips} trips", shape=SMALL, links=(Link("Relu"),) * 2, trips=trips)
     yield Case(name="trips of 10", shape=SMALL, links=(Link("Relu"),) * 10, trips=20)
-
-
-def largest_bytes(case: Case) -> int:
-    """What the input of a case takes, for a test that cases stay small."""
-    return 4 * math.prod(case.shape)

@@ -65,10 +65,11 @@ def _numbers(operators: Operators) -> dict[tuple[str, ...], float]:
         for key, value in items:
             if key in _FIXED:
                 continue
+            inner = (*path, str(key))
             if isinstance(value, (dict, list)):
-                walk(value, (*path, str(key)))
+                walk(value, inner)
             elif value > 0:
-                found[(*path, str(key))] = float(value)
+                found[inner] = float(value)
 
     walk(msgspec.json.decode(msgspec.json.encode(operators)), ())
     return found

@@ -29,6 +29,9 @@ CALL_COLUMNS = 32
 PANEL_DEPTH = 128
 
 
+ConvolutionKind = Literal["blocked", "depthwise", "columns", "pointwise", "transposed"]
+
+
 class Convolution(msgspec.Struct, frozen=True, kw_only=True):
     """The extents of a convolution.
 
@@ -37,10 +40,10 @@ class Convolution(msgspec.Struct, frozen=True, kw_only=True):
     ``lines`` are the output's rows in one image, ``width`` their length and ``edge`` how
     many positions of a row touch padding. ``positions`` are output positions, in a
     transposed convolution input positions. ``around`` are units of elementwise work,
-    ``bytes`` those of input and output.
+    ``bytes`` those of input and output, ``written`` those of the output.
     """
 
-    kind: Literal["blocked", "depthwise", "columns", "pointwise", "transposed"]
+    kind: ConvolutionKind
     images: int
     groups: int
     inputs: int
@@ -53,6 +56,7 @@ class Convolution(msgspec.Struct, frozen=True, kw_only=True):
     valid: float = 1.0
     around: tuple[tuple[str, float], ...] = ()
     bytes: int = 0
+    written: int = 0
 
     @property
     def macs(self) -> int:

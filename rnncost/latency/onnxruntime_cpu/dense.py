@@ -13,7 +13,8 @@ from rnncost.latency.onnxruntime_cpu.tensors import elements_of, output_of, shap
 if TYPE_CHECKING:
     from rnncost.counting.counted import CountedOp
     from rnncost.graph.ir import Op, Tensor
-    from rnncost.latency.onnxruntime_cpu.kernels import Work
+    from rnncost.latency.onnxruntime_cpu.convolutions import ConvolutionKind
+    from rnncost.latency.onnxruntime_cpu.kernels import ProductKind, Work
 
 INT8_PRODUCTS = {
     "MatMulInteger": (0, 1),
@@ -45,7 +46,7 @@ def matrix_product(op: Op, packable: bool) -> Product:
     else:
         rows = left[-1] if op.int_attr("transA", 0) else left[-2]
         batch = max(batch, math.prod(left[:-2]))
-    kind = "transposed" if flipped else "plain"
+    kind: ProductKind = "transposed" if flipped else "plain"
     if packable and stored and len(right) == 2:
         kind = "packed"
     return Product(
@@ -65,8 +66,8 @@ def gemm(op: Op, packable: bool) -> Product:
     flipped = op.int_attr("transB", 0) == 1
     depth, columns = (right[1], right[0]) if flipped else (right[0], right[1])
     stored = op.inputs[1] is not None and bool(op.inputs[1].stored)
-    kind = "packed" if stored and packable else "transposed" if flipped else "plain"
-    around = ()
+    kind: ProductKind = "packed" if stored and packable else "transposed" if flipped else "plain"
+    around: tuple[tuple[str, float], ...] = ()
     if op.tensor(2) is not None:
         around = (("simple", float(rows * columns)),)
     return Product(
@@ -154,7 +155,7 @@ def convolution(op: Op, blocked: bool, channels: int) -> Convolution:
     inputs, filters, taps = w[1], w[0] // groups, math.prod(w[2:])
     space = out[2:]
     shares, edge = _valid_shares(op, x[2:], w[2:], space)
-    kind = "columns"
+    kind: ConvolutionKind = "columns"
     if blocked:
         kind = "depthwise" if groups > 1 and inputs == 1 else "blocked"
     elif taps == 1 and all(s == 1 for s in op.ints_attr("strides") or (1,)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-
 from rnncost.graph.dim import hint
 from rnncost.latency.onnxruntime_cpu.plan import Planned
 
@@ -139,5 +138,3 @@ def _bodies(counted: Counted) -> Iterator[Graph]:
 def plan_of(edges: Edges) -> tuple[Planned, ...]:
     """What is left of each row."""
     return tuple([site.planned() for site in edges.sites])
-
-

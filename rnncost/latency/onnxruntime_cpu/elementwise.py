@@ -73,6 +73,9 @@ STILL = 0.5
 ACROSS = 5.0
 """How much longer an element takes in a reduction across rows than along them."""
 
+BLOCKED_POOL = 0.25
+"""A tap of a pool on the blocked layout, in those of the ordinary one."""
+
 ACTIVATIONS = frozenset(
     ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip", "HardSigmoid", "Softplus", "Softsign", "Elu")
 )
@@ -119,9 +122,7 @@ def binary(op: Op) -> Linear:
     )
 
 
-def stretches_of(
-    operands: Sequence[tuple[int, ...]], out: tuple[int, ...]
-) -> tuple[int, bool]:
+def stretches_of(operands: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> tuple[int, bool]:
     """How many stretches an output has in which each operand either runs along or stands still.
 
     The second value tells whether all operands run along.
@@ -205,7 +206,7 @@ def quantisation(op: Op) -> Linear:
     )
 
 
-def pooling(op: Op) -> Linear:
+def pooling(op: Op, blocked: bool = False) -> Linear:
     """A window an output; a global pool is a reduction."""
     source, out = op.inputs[0], output_of(op)
     kernel = op.ints_attr("kernel_shape")
@@ -213,7 +214,8 @@ def pooling(op: Op) -> Linear:
         units: Units = (("reduce", float(elements_of(source))),)
     else:
         taps = math.prod(kernel) * elements_of(out)
-        units = (("pool", float(taps + 2 * elements_of(source))),)
+        share = BLOCKED_POOL if blocked else 1.0
+        units = (("pool", share * (taps + 2 * elements_of(source))),)
     return Linear(node="pool", units=units, bytes=size_of((source, out)))
 
 

@@ -101,9 +101,8 @@ def _eliminate(edges: Edges) -> None:
         if not site.runs:
             continue
         result = site.output in edges.returned or not edges.readers_of(site.output)
-        if _does_nothing(site) and not (result and site.type == "Identity"):
-            edges.drop(site)
-        elif site.type in _NEUTRAL and _neutral(site):
+        kept = result and site.type == "Identity"
+        if (_does_nothing(site) and not kept) or _neutral(site):
             edges.drop(site)
 
 
@@ -128,7 +127,8 @@ def _does_nothing(site: Site) -> bool:
 def _neutral(site: Site) -> bool:
     other = site.op.tensor(1)
     return (
-        site.stored(1)
+        site.type in _NEUTRAL
+        and site.stored(1)
         and elements_of(other) == 1
         and scalar_of(other) == _NEUTRAL[site.type]
         and shape_of(site.op.tensor(0)) == shape_of(output_of(site.op))

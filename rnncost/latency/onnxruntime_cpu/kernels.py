@@ -7,6 +7,7 @@ it moves), ``Product`` (matrix products of every kind) and ``Convolution``.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, Union
 
 import msgspec
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
     from rnncost.profiles.onnxruntime_operators import Operators
 
-HIDDEN = 0.1
+CROWDING = 1.15
+"""What the weights of many nodes take in the caches, with all that runs between them."""
+
+HIDDEN = 0.5
 """Share of the time for activations that shows beside a product."""
 
 COLUMN_TILE = 16
@@ -38,14 +42,17 @@ SPLIT_UNITS = 40000
 class Linear(msgspec.Struct, frozen=True, kw_only=True):
     """Work that grows with its parts: ``units`` are pairs of a rate's name and how many.
 
-    ``node`` is the kernel's name among ``Nodes``, ``bytes`` what is read and written,
-    ``splits`` whether more threads share it.
+    ``node`` is the kernel's name among ``Nodes``, ``bytes`` what is read and written, of which
+    ``written`` is written.
     """
 
     node: str
     units: tuple[tuple[str, float], ...] = ()
     bytes: int = 0
-    splits: bool = True
+    written: int = 0
+
+
+ProductKind = Literal["packed", "plain", "transposed", "int8"]
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +64,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     of activations.
     """
 
-    kind: Literal["packed", "plain", "transposed", "int8"]
+    kind: ProductKind
     rows: int
     depth: int
     columns: int
@@ -65,6 +72,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     node: str = "product"
     around: tuple[tuple[str, float], ...] = ()
     bytes: int = 0
+    written: int = 0
 
 
 Work = Union[Linear, Product, Convolution]
@@ -88,22 +96,26 @@ def kernel_time(
     operators: Operators,
     threads: int = 1,
     run_bytes: float = 0.0,
+    reach_bytes: float = 0.0,
 ) -> KernelTime:
     """The time of one execution.
 
-    ``run_bytes`` is what a whole run of the model touches, which decides where weights are.
+    ``run_bytes`` is what a whole run of the model touches, which decides where weights are;
+    ``reach_bytes`` what it touched since the memory of the result was last in use.
     """
+    crowded = run_bytes * CROWDING
+    memory = (work.bytes - work.written) * stream_s(operators, work.bytes)
+    memory += work.written * stream_s(operators, max(work.bytes, reach_bytes))
     if isinstance(work, Linear):
-        return _linear_time(work, constants, operators, threads)
+        return _linear_time(work, memory, constants, operators, threads)
     if isinstance(work, Product):
         node = work.node
-        seconds = _product_s(work, constants, operators, threads, run_bytes)
+        seconds = _product_s(work, constants, operators, threads, crowded)
     else:
         node = "blocked_conv" if work.kind in ("blocked", "depthwise") else "conv"
-        whole = convolution_s(work, constants, operators.convolutions, run_bytes)
+        whole = convolution_s(work, constants, operators.convolutions, crowded)
         whole += units_s(work.around, operators)
         seconds = _shared(whole, threads_for(1, 1, work.macs, threads), constants)
-    memory = work.bytes * stream_s(operators, work.bytes)
     return KernelTime(
         fixed_s=float(getattr(operators.nodes, node)),
         compute_s=seconds,
@@ -116,7 +128,7 @@ def stream_s(operators: Operators, footprint_bytes: float) -> float:
     points = operators.stream
     if footprint_bytes <= points[0].footprint_bytes:
         return points[0].s_per_byte
-    for near, beyond in zip(points, points[1:], strict=False):
+    for near, beyond in pairwise(points):
         if footprint_bytes <= beyond.footprint_bytes:
             span = math.log(beyond.footprint_bytes / near.footprint_bytes)
             share = math.log(footprint_bytes / near.footprint_bytes) / span
@@ -130,12 +142,11 @@ def units_s(units: tuple[tuple[str, float], ...], operators: Operators) -> float
 
 
 def _linear_time(
-    work: Linear, constants: OnnxRuntimeCpu, operators: Operators, threads: int
+    work: Linear, memory: float, constants: OnnxRuntimeCpu, operators: Operators, threads: int
 ) -> KernelTime:
     compute = units_s(work.units, operators)
-    memory = work.bytes * stream_s(operators, work.bytes)
     used = 1
-    if work.splits and threads > 1:
+    if threads > 1:
         most = max((count for _, count in work.units), default=work.bytes / 8)
         used = min(threads, int(most // SPLIT_UNITS) + 1)
     whole = _shared(combined_s(compute, memory, operators.overlap), used, constants)
@@ -167,16 +178,15 @@ def _product_s(
         if batch > 1:
             batch = -(-batch // used)
         elif columns > rows:
-            columns = min(columns, -(-(-(-columns // 16)) // used) * 16)
+            blocks = -(-columns // COLUMN_TILE)
+            columns = min(columns, -(-blocks // used) * COLUMN_TILE)
         else:
             rows = -(-rows // used)
     slowdown = 1 + products.sharing * (used - 1)
     if work.kind == "packed":
         each = packed_s(products, rows, depth, columns, working_set, slowdown)
     elif work.kind == "int8":
-        each = int8_s(
-            products, rows, depth, max(columns, COLUMN_TILE), working_set, slowdown
-        )
+        each = int8_s(products, rows, depth, max(columns, COLUMN_TILE), working_set, slowdown)
     elif work.kind == "transposed":
         each = unpacked_s(products, rows, depth, columns, working_set, slowdown)
     else:

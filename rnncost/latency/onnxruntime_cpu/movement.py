@@ -110,9 +110,7 @@ def splitting(op: Op) -> Linear:
     shape = shape_of(source)
     axis = op.int_attr("axis", 0) % len(shape) if shape else 0
     pieces = len(op.outputs) * math.prod(shape[:axis])
-    return Linear(
-        node="split", units=(("piece", float(pieces)),), bytes=2 * size_of(op.outputs)
-    )
+    return Linear(node="split", units=(("piece", float(pieces)),), bytes=2 * size_of(op.outputs))
 
 
 def concatenation(op: Op) -> Linear:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,10 +10,12 @@ import msgspec
 from rnncost.graph.dim import hint
 from rnncost.latency.assembly import OpTime
 from rnncost.latency.onnxruntime_cpu import dense, elementwise, movement
-from rnncost.latency.onnxruntime_cpu.kernels import Convolution, Linear, Product, kernel_time
-from rnncost.latency.onnxruntime_cpu.tensors import elements_of, output_of
+from rnncost.latency.onnxruntime_cpu.fusion import fused
+from rnncost.latency.onnxruntime_cpu.kernels import Linear, kernel_time
+from rnncost.latency.onnxruntime_cpu.tensors import elements_of, output_of, size_of
 
 if TYPE_CHECKING:
+    from rnncost.counting.counted import Counted
     from rnncost.graph.ir import Op
     from rnncost.latency.onnxruntime_cpu.kernels import Work
     from rnncost.latency.onnxruntime_cpu.plan import Planned
@@ -49,7 +51,6 @@ _KERNELS: dict[str, Callable[[Op], Work]] = {
     **dict.fromkeys(_REDUCTIONS, elementwise.reduction),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), elementwise.softmax),
     **dict.fromkeys(_NORMALISATIONS, elementwise.normalisation),
-    **dict.fromkeys(_POOLS, elementwise.pooling),
     **dict.fromkeys(_QUANTISATIONS, elementwise.quantisation),
     **dict.fromkeys(("ConstantOfShape", "Range", "EyeLike", "OneHot"), movement.fill),
     **dict.fromkeys(("Gather", "GatherND", "GatherElements"), movement.gathering),
@@ -91,11 +92,65 @@ def nodes_of(planned: Planned, channels: int) -> tuple[Node, ...]:
     row = planned.row
     if row.op.body is not None:
         return (Node(Linear(node="loop")), Node(TRIP, hint(row.op.trips)))
-    nodes = [Node(_with_extras(_own_work(planned, channels), planned))]
+    work = _with_extras(_own_work(planned, channels), planned)
+    written = min(work.bytes, size_of(row.op.outputs))
+    nodes = [Node(msgspec.structs.replace(work, written=written))]
     nodes += [Node(dense.reorder(tensor)) for tensor in planned.reordered]
     if planned.views:
         nodes.append(Node(Linear(node="view"), planned.views))
     return tuple(nodes)
+
+
+def operator_times(
+    counted: Counted,
+    constants: OnnxRuntimeCpu,
+    operators: Operators,
+    *,
+    threads: int = 1,
+    run_bytes: float = 0.0,
+    outputs: Collection[str] = (),
+) -> list[OpTime]:
+    """The time of each row of a counted graph, in its order.
+
+    Those of recurrent nodes are rough, as those of any operator without a kernel here:
+    ``layers`` has them. ``outputs`` are those of ``fused``.
+    """
+    channels = operators.convolutions.channels
+    plans = fused(counted, channels=channels, outputs=outputs)
+    return [
+        operator_time(
+            nodes_of(plan, channels),
+            hint(plan.row.executions),
+            constants,
+            operators,
+            threads,
+            run_bytes,
+            reach,
+        )
+        for plan, reach in zip(plans, reaches_of(plans), strict=True)
+    ]
+
+
+def reaches_of(plans: Sequence[Planned]) -> list[int]:
+    """For each row, the bytes touched since memory as large as its result was last written.
+
+    The runtime gives a result the memory of a value that is no longer needed. If a run has many
+    values of its size, that memory is still near; a value of unusual size is written far away.
+    """
+    spent = [0]
+    for plan in plans:
+        op = plan.row.op
+        touched = size_of(op.outputs) + size_of(t for t in op.inputs if t is not None)
+        spent.append(spent[-1] + (touched if plan.runs and op.body is None else 0))
+    reaches = []
+    last: list[tuple[int, int]] = []
+    for plan, before in zip(plans, spent, strict=False):
+        size = size_of(plan.row.op.outputs[:1]) if plan.runs else 0
+        found = next((at for other, at in reversed(last) if 2 * other >= size), None)
+        reaches.append(spent[-1] if found is None else before - found)
+        if size:
+            last.append((size, before))
+    return reaches
 
 
 def operator_time(
@@ -105,11 +160,15 @@ def operator_time(
     operators: Operators,
     threads: int = 1,
     run_bytes: float = 0.0,
+    reach_bytes: float = 0.0,
 ) -> OpTime:
-    """The time of all executions of a row; a trip through a body counts as a step."""
+    """The time of all executions of a row; a trip through a body counts as a step.
+
+    ``run_bytes`` is what a run of the model touches, ``reach_bytes`` one of ``reaches_of``.
+    """
     fixed = compute = memory = latency = 0.0
     for node in nodes:
-        time = kernel_time(node.work, constants, operators, threads, run_bytes)
+        time = kernel_time(node.work, constants, operators, threads, run_bytes, reach_bytes)
         if node.work == TRIP:
             latency += node.count * time.fixed_s
             continue
@@ -142,6 +201,8 @@ def _own_work(planned: Planned, channels: int) -> Work:
         return dense.convolution(op, planned.blocked, channels)
     if op_type == "Einsum":
         return dense.einsum(row)
+    if op_type in _POOLS:
+        return elementwise.pooling(op, planned.blocked)
     kernel = _KERNELS.get(op_type)
     if kernel is not None and op.inputs and op.inputs[0] is not None:
         return kernel(op) if op_type == op.op_type else kernel(_renamed(op, op_type))
@@ -166,6 +227,4 @@ def _with_extras(work: Work, planned: Planned) -> Work:
         return work
     if isinstance(work, Linear):
         return msgspec.structs.replace(work, units=work.units + units)
-    if isinstance(work, (Product, Convolution)):
-        return msgspec.structs.replace(work, around=work.around + units)
-    return work
+    return msgspec.structs.replace(work, around=work.around + units)

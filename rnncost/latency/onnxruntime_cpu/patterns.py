@@ -102,9 +102,11 @@ def integer_products(edges: Edges) -> None:
             continue
         for name in scaled.inputs:
             scales = edges.maker(name)
-            if scales is not None and scales.type == "Mul" and elements_of(
-                output_of(scales.op)
-            ) <= elements_of(output_of(site.op)):
+            if (
+                scales is not None
+                and scales.type == "Mul"
+                and elements_of(output_of(scales.op)) <= elements_of(output_of(site.op))
+            ):
                 scales.runs = not _only(edges, scales, scaled) and scales.runs
         edges.absorb(site, cast)
         edges.absorb(cast, scaled)

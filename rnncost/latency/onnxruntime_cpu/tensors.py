@@ -62,4 +62,10 @@ def integers_of(tensor: Tensor | None) -> tuple[int, ...] | None:
     """The elements of a tensor of known integers, or None."""
     if tensor is None or tensor.value is None:
         return None
-    return tuple([int(v) if isinstance(v, float) else hint(v) for v in tensor.value if not isinstance(v, str)])
+    return tuple(
+        [
+            int(v) if isinstance(v, float) else hint(v)
+            for v in tensor.value
+            if not isinstance(v, str)
+        ]
+    )
