@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -42,8 +42,9 @@ def true_constants(spread: float = 0.3) -> OnnxRuntimeCpu:
 class MadeUpMachine:
     """Stands in for the sessions and the clock; ``noise`` and ``drift`` are on logarithms.
 
-    ``timed`` are the layers of each calibration with their threads. ``before`` is called
-    before a round.
+    ``timed`` are the layers of each calibration with their threads, ``options`` how they
+    were to be timed. ``before`` is called before a round. ``pace`` is how many times slower
+    the machine, reference kernel included, runs while so many threads are timed.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class MadeUpMachine:
         noise: float = 0.01,
         drift: float = 0.1,
         before: Callable[[int], None] = lambda _: None,
+        pace: Mapping[int, float] | None = None,
     ) -> None:
         self.constants = constants
         self.noise, self.drift, self.before = noise, drift, before
+        self.pace = pace or {}
         self.timed: list[tuple[int, list[Layer]]] = []
-        self.rounds: list[int] = []
+        self.options: list[dict[str, Any]] = []
         self._draw = random.Random(5)
 
     def take_over(self, patch: pytest.MonkeyPatch) -> MadeUpMachine:
@@ -77,8 +80,9 @@ class MadeUpMachine:
     def _run_of(self, seconds: float) -> Run:
         return Run(lambda: seconds * math.exp(abs(self._draw.gauss(0, self.noise))))
 
-    def _time(self, runs: Sequence[Run], *, rounds: int, **_: Any) -> Interleaved:
-        self.rounds.append(rounds)
+    def _time(self, runs: Sequence[Run], *, rounds: int, **options: Any) -> Interleaved:
+        self.options.append(options)
+        pace = self.pace.get(self.timed[-1][0], 1.0)
         minima: list[list[float]] = [[] for _ in runs]
         orders = []
         for number in range(rounds):
@@ -86,11 +90,11 @@ class MadeUpMachine:
             orders.append(tuple(self._draw.sample(range(len(runs)), len(runs))))
             for place, index in enumerate(orders[-1]):
                 moment = number + place / len(runs)
-                speed = math.exp(self.drift * math.sin(7 * moment))
+                speed = pace * math.exp(self.drift * math.sin(7 * moment))
                 minima[index].append(speed * min(runs[index].run() for _ in range(3)))
         return Interleaved(
             timings=tuple(map(timing, minima)),
-            reference=timing([1e-4] * rounds),
+            reference=timing([pace * 1e-4] * rounds),
             orders=tuple(orders),
         )
 

@@ -24,6 +24,7 @@ from rnncost.calibration.vector import constants_of, numbers_of
 from rnncost.latency.onnxruntime_cpu.defaults import default_constants
 from rnncost.latency.onnxruntime_cpu.layers import Layer
 from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
+from rnncost.runtime.timing import Interleaved, Run, time_interleaved
 
 SECOND_CACHE = 1024 * 1024
 
@@ -242,6 +243,22 @@ def test_without_orders_the_runs_were_timed_as_they_stand() -> None:
     assert steady_s(timed) == steady_s(timed, [list(range(30))] * 4)
     backwards = steady_s([times[::-1] for times in timed], [list(range(29, -1, -1))] * 4)
     assert backwards.seconds == pytest.approx(steady_s(timed).seconds[::-1])
+
+
+def test_shuffled_timings_find_their_way_back() -> None:
+    runs = [Run(lambda seconds=seconds: seconds) for seconds in (1.0, 2.0, 3.0, 4.0, 5.0)]
+
+    def timed(**options: bool) -> Interleaved:
+        return time_interleaved(
+            runs, rounds=4, min_time_s=0.0, reference=Run(lambda: 1e-3), **options
+        )
+
+    first, second = timed(shuffle=True), timed(shuffle=True)
+    assert [t.per_round_min_s for t in first.timings] == [(s,) * 4 for s in (1, 2, 3, 4, 5)]
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in first.orders)
+    assert len(set(first.orders)) > 1
+    assert first.orders == second.orders
+    assert timed().orders == ((0, 1, 2, 3, 4),) * 4
 
 
 def test_a_disturbed_burst_does_not_count() -> None:

@@ -259,6 +259,12 @@ def test_threads_share_the_work_and_lose_none(layer: Layer, isa: str, threads: i
     assert found <= layer_time(layer, rates_only(isa), 1).total_s * (1 + 1e-9)
 
 
+def test_the_busiest_thread_takes_the_rows_that_are_left_over() -> None:
+    layer = Layer(cell="gru", steps=1001, rows=1, inputs=64, hidden=16)
+    found = layer_time(layer, rates_only(), 2).input_s
+    assert found == pytest.approx(501 * 64 * 48 * 1e-9)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("rows", [1, 2, 7, 16])
 def test_one_thread_does_each_mac_once(cell: CellName, rows: int) -> None:

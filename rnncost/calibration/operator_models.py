@@ -73,11 +73,13 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """What a case runs: nodes and how often, what a run touches, and changes of kernel."""
+    """What a case runs, and the bytes that a run touches.
 
-    rows: tuple[tuple[tuple[Node, ...], int], ...]
+    ``rows`` are nodes, how often they run, and whether another kernel ran before them.
+    """
+
+    rows: tuple[tuple[tuple[Node, ...], int, bool], ...]
     run_bytes: int
-    changes: int
 
 
 def operator_model(case: Case) -> bytes:
@@ -147,19 +149,17 @@ def chain_of(model: bytes, *, optimised: bool, channels: int) -> Chain:
         for plan in fused(counted, optimised=optimised, channels=channels if optimised else 1)
         if plan.runs
     ]
-    runs: dict[tuple[Node, ...], int] = {}
+    runs: dict[tuple[tuple[Node, ...], bool], int] = {}
+    before = ""
     for plan in planned:
-        nodes = nodes_of(plan, channels)
-        runs[nodes] = runs.get(nodes, 0) + hint(plan.row.executions)
-    types = [plan.row.op.op_type for plan in planned]
-    changes = sum(
-        hint(plan.row.executions)
-        for plan, own, last in zip(planned[1:], types[1:], types, strict=False)
-        if own != last
-    )
+        kernel = plan.row.op.op_type
+        key = (nodes_of(plan, channels), before not in ("", kernel))
+        runs[key] = runs.get(key, 0) + hint(plan.row.executions)
+        before = kernel
     totals = counted.totals
     run_bytes = hint(totals.weight_bytes) + hint(totals.peak_activation_bytes)
-    return Chain(tuple(runs.items()), run_bytes, changes)
+    rows = [(nodes, executions, changed) for (nodes, changed), executions in runs.items()]
+    return Chain(tuple(rows), run_bytes)
 
 
 def _info(name: str, dtype: str, shape: Shape) -> Any:

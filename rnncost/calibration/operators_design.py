@@ -30,6 +30,7 @@ def operator_cases(second_cache_bytes: float) -> list[Case]:
         *_products(second_cache_bytes),
         *_convolutions(),
         *_loops(),
+        *_mixtures(),
     ]
 
 
@@ -348,3 +349,53 @@ def _loops() -> Iterator[Case]:
     for trips in (2, 40):
         yield Case(name=f"{trips} trips", shape=SMALL, links=(Link("Relu"),) * 2, trips=trips)
     yield Case(name="trips of 10", shape=SMALL, links=(Link("Relu"),) * 10, trips=20)
+
+
+def _mixtures() -> Iterator[Case]:
+    """Different nodes of a middling size one after the other, as in whole models."""
+    for shape, channels in (((1, 64, 8, 40), 64), ((1, 256, 2, 26), 256)):
+        links = (
+            _conv(channels, channels, (1, 1)),
+            Link("Add", (_number(3.0),)),
+            Link("Clip", (_number(0.0), _number(6.0))),
+            Link("Mul", (_number(0.9),)),
+            Link("Div", (_number(6.0),)),
+        )
+        yield Case(name=f"mixed {shape}", shape=shape, links=links * 3, optimised=True)
+    yield Case(
+        name="mixed convolutions",
+        shape=(1, 64, 60),
+        links=(
+            _conv(64, 64, (3,)),
+            Link("Relu"),
+            _conv(96, 64, (1,)),
+            Link("Tanh"),
+            _conv(64, 96, (1,)),
+        )
+        * 2,
+    )
+    yield Case(
+        name="mixed products",
+        shape=(40, 192),
+        links=(
+            Link("MatMul", (Weight((192, 192)),)),
+            Link("Add", (Weight((192,)),)),
+            Link("Tanh"),
+            Link("LayerNormalization", (Weight((192,)), Weight((192,)))),
+            Link("Softmax", (), {"axis": -1}),
+        )
+        * 3,
+    )
+    yield Case(
+        name="mixed copies",
+        shape=(4, 64, 48),
+        links=(
+            Link("Transpose", (), {"perm": [0, 2, 1]}),
+            Link("Sqrt"),
+            Link("Pad", (_whole(0, 0, 1, 0, 0, 1),)),
+            Link("Slice", (_whole(1), _whole(65), _whole(2))),
+            Link("Reshape", (_whole(4, 64, 48),)),
+            Link("Sigmoid"),
+        )
+        * 2,
+    )

@@ -9,26 +9,30 @@ import msgspec
 
 from rnncost.calibration.fit import fit_logs
 from rnncost.calibration.operator_models import Chain
-from rnncost.latency.onnxruntime_cpu.operators import TRIP, operator_time
+from rnncost.latency.onnxruntime_cpu.operators import operator_time
 from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 from rnncost.profiles.onnxruntime_operators import Operators
 
 _FIXED = ("channels", "footprint_bytes")
-_FRACTIONS = ("overlap",)
+_FRACTIONS = ("overlap", "cold")
 
 
 def chain_s(
     chain: Chain, constants: OnnxRuntimeCpu, operators: Operators, threads: int = 1
 ) -> float:
     """Seconds of a run of a model that is a chain of operators."""
-    seconds = constants.run_s
-    counted = 0
-    for nodes, executions in chain.rows:
-        time = operator_time(nodes, executions, constants, operators, threads, chain.run_bytes)
-        seconds += time.total_s
-        counted += executions * sum(node.count for node in nodes if node.work != TRIP)
-    # Nodes that follow one of their own kind find the processor prepared.
-    return seconds - (counted - chain.changes) * operators.nodes.change
+    return constants.run_s + sum(
+        operator_time(
+            nodes,
+            executions,
+            constants,
+            operators,
+            threads,
+            chain.run_bytes,
+            changed=changed,
+        ).total_s
+        for nodes, executions, changed in chain.rows
+    )
 
 
 def fit_operators(

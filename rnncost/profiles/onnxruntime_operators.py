@@ -131,10 +131,13 @@ class Operators(Strict, frozen=True, kw_only=True):
     """Constants of every operator that is not a recurrent layer.
 
     Of computation and waiting for memory, ``overlap`` of the smaller is added to the larger.
+    ``cold`` is the share by which the work of a node takes longer after another kernel, whose
+    data and instructions are in the nearest caches.
     """
 
     nodes: Nodes
     rates: Rates
     stream: Annotated[tuple[StreamPoint, ...], Meta(min_length=2, max_length=16)]
     overlap: Fraction
+    cold: Fraction
     convolutions: Convolutions

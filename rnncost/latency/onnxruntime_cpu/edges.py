@@ -60,10 +60,16 @@ class Edges:
     """All sites, the site that makes each value, and those that read it."""
 
     def __init__(self, counted: Counted, outputs: Collection[str] = ()) -> None:
-        bodies = list(_bodies(counted))
-        inside = {op.name for body in bodies for op in body.ops}
-        carried = {tensor.name for body in bodies for tensor in body.inputs}
-        returned = {tensor.name for body in bodies for tensor in body.outputs}
+        loops = list(_loops(counted))
+        inside = {op.name for _, body in loops for op in body.ops}
+        returned = {tensor.name for _, body in loops for tensor in body.outputs}
+        # What a body takes from outside keeps its name; the state gets one of its own.
+        carried = {
+            tensor.name
+            for loop, body in loops
+            for tensor in body.inputs
+            if all(outer is None or outer.name != tensor.name for outer in loop.inputs)
+        }
         self.returned = returned.union(outputs)
         """Values that a body or the graph returns."""
         self.sites = [Site(row, row.op.name in inside) for row in counted.ops]
@@ -71,7 +77,9 @@ class Edges:
         self.renamed: dict[str, str] = {}
         for site in self.sites:
             # Weights in the state of a loop are operands like any other when it runs.
-            site.packable = carried.isdisjoint(site.inputs)
+            site.packable = not any(
+                name in carried and site.stored(index) for index, name in enumerate(site.inputs)
+            )
             for tensor in site.op.outputs:
                 if tensor is not None:
                     self.makers[tensor.name] = site
@@ -127,12 +135,14 @@ class Edges:
             self.renamed[site.output] = into.output
 
 
-def _bodies(counted: Counted) -> Iterator[Graph]:
-    pending = [row.op.body for row in counted.ops if row.op.body is not None]
+def _loops(counted: Counted) -> Iterator[tuple[Op, Graph]]:
+    """Every Loop and Scan with its body, those in bodies too."""
+    pending = [row.op for row in counted.ops if row.op.body is not None]
     while pending:
-        body = pending.pop()
-        yield body
-        pending += [op.body for op in body.ops if op.body is not None]
+        loop = pending.pop()
+        if loop.body is not None:
+            yield loop, loop.body
+            pending += [op for op in loop.body.ops if op.body is not None]
 
 
 def plan_of(edges: Edges) -> tuple[Planned, ...]:

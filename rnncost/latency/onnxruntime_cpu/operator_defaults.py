@@ -113,6 +113,7 @@ def default_operators(
             ]
         ),
         overlap=0.2,
+        cold=0.05,
         convolutions=Convolutions(
             channels=channels_for(isa),
             direct_mac_s=0.96 * mac_s,

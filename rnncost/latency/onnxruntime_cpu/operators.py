@@ -161,20 +161,23 @@ def operator_time(
     threads: int = 1,
     run_bytes: float = 0.0,
     reach_bytes: float = 0.0,
+    changed: bool = True,
 ) -> OpTime:
     """The time of all executions of a row; a trip through a body counts as a step.
 
-    ``run_bytes`` is what a run of the model touches, ``reach_bytes`` one of ``reaches_of``.
+    ``run_bytes`` is what a run of the model touches, ``reach_bytes`` one of ``reaches_of``;
+    ``changed`` says that the node before ran another kernel, as nearly always.
     """
+    change, cold = (operators.nodes.change, 1 + operators.cold) if changed else (0.0, 1.0)
     fixed = compute = memory = latency = 0.0
     for node in nodes:
         time = kernel_time(node.work, constants, operators, threads, run_bytes, reach_bytes)
         if node.work == TRIP:
             latency += node.count * time.fixed_s
             continue
-        fixed += node.count * (time.fixed_s + operators.nodes.change)
-        compute += node.count * time.compute_s
-        memory += node.count * time.memory_s
+        fixed += node.count * (time.fixed_s + change)
+        compute += node.count * time.compute_s * cold
+        memory += node.count * time.memory_s * cold
     return OpTime(
         overhead_s=executions * fixed,
         compute_s=executions * compute,
