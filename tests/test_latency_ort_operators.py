@@ -298,7 +298,7 @@ def test_a_fused_activation_costs_its_arithmetic_but_no_node() -> None:
     bare = graph([node("MatMul", "x w", "m"), node("Add", "m b", "y")], (7, 32), weights, ("y",))
     overhead, compute = total(product_with_bias())
     assert overhead == pytest.approx(total(bare)[0])
-    assert compute == pytest.approx(total(bare)[1] + 7 * 48 * own.rates.tanh)
+    assert compute == pytest.approx(total(bare)[1] + 7 * 48 * own.rates.tanh * (1 + own.cold))
 
 
 def test_weights_in_the_state_of_a_loop_are_not_packed() -> None:

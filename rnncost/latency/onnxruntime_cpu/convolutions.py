@@ -144,7 +144,7 @@ def panel_s(
         return depth * columns * convolutions.vector_mac_s
     padded = -(-columns // COLUMN_TILE) * COLUMN_TILE
     calls = -(-columns // CALL_COLUMNS) * -(-depth // PANEL_DEPTH)
-    seconds = depth * padded * convolutions.pack_s
+    seconds = depth * columns * convolutions.pack_s
     for index, count in row_calls(rows, products.row_tiles):
         tile = products.row_tiles[index]
         compute = tile * depth * padded * products.mac_s[index]
