@@ -119,7 +119,11 @@ def test_every_fault_is_listed_at_once_with_its_line(tmp_path: Path) -> None:
         ("memory:", "memory: []\nmemori:", "memory: needs at least 1 entry"),
         ("memory:", "memory: {}\nmemori:", "memory: must be a list, got a mapping"),
         ("overheads:", "overheads: 3\nx:", "overheads: must be a mapping, got 3"),
-        ("runtime: onnxruntime-cpu", "runtime: cudnn", "cudnn does not run on a cpu; choose one of"),
+        (
+            "runtime: onnxruntime-cpu",
+            "runtime: cudnn",
+            "cudnn does not run on a cpu; choose one of",
+        ),
         ("kind: cpu", "kind: mcu\nx: 1", "x: unknown key"),
         ("runtime: onnxruntime-cpu", "runtime: onnxruntime", "did you mean 'onnxruntime-cpu'?"),
         (

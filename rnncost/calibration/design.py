@@ -12,7 +12,7 @@ from typing import get_args
 
 from rnncost.latency.onnxruntime_cpu.layers import GATES, CellName, Layer
 
-SHARES = (0.003, 0.02, 0.1, 0.35, 0.8, 1.2, 1.7, 3.0, 8.0, 18.0)
+SHARES = (0.003, 0.02, 0.1, 0.35, 0.8, 1.2, 1.7, 3.0, 8.0, 18.0, 40.0)
 """Recurrent weights in sizes of the second cache."""
 
 RANDOM_LAYERS = 120
@@ -54,6 +54,9 @@ def chosen_layers(second_cache_bytes: float) -> list[Layer]:
                         hidden=hidden,
                     )
                 )
+        # Input products of many steps, which fill the near caches and more.
+        for steps, rows, hidden in ((200, 4, 64), (200, 16, 96), (120, 9, 203), (60, 16, 330)):
+            chosen.append(Layer(cell=cell, steps=steps, rows=rows, inputs=16, hidden=hidden))
         for inputs, hidden, rows in ((512, 32, 4), (1024, 128, 1), (256, 256, 12), (64, 512, 3)):
             chosen.append(Layer(cell=cell, steps=24, rows=rows, inputs=inputs, hidden=hidden))
             chosen.append(Layer(cell=cell, steps=1, rows=1, inputs=inputs, hidden=hidden))

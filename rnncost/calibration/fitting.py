@@ -15,6 +15,7 @@ FOLDS = 5
 
 THREAD_CONSTANTS = (
     "fork_s",
+    "dispatch_s",
     "exchange_byte_s",
     "split_step_s",
     "int8_split_step_s",

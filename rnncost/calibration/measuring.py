@@ -7,16 +7,18 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from rnncost.calibration.models import recurrent_model
+from rnncost.calibration.operator_models import Case, operator_model
 from rnncost.calibration.steady import steady_s
 from rnncost.latency.onnxruntime_cpu.layers import Layer
 from rnncost.runtime.inputs import make_inputs
 from rnncost.runtime.session import create_session
 from rnncost.runtime.timing import Run, prepare, time_interleaved
 
-BURST_S, THREADED_BURST_S = 3e-3, 15e-3
+BURST_S, THREADED_BURST_S = 8e-3, 15e-3
 MIN_RUNS, THREADED_MIN_RUNS = 6, 12
-"""Least length and number of runs of a burst. Threads that slept need some milliseconds
-until the system has them back on cores of their own."""
+"""Least length and number of runs of a burst. After wide vector work a core runs some percent
+slower for milliseconds, and threads that slept need as long until they are back on cores of
+their own."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,20 @@ def prepare_layers(
     return runs
 
 
+def prepare_operators(cases: Sequence[Case], progress: Callable[[str], None]) -> list[Run]:
+    """A session on one thread for each chain of operators, ready to run.
+
+    Raises:
+        MeasurementError: ONNX Runtime cannot load or run a model.
+    """
+    progress(f"building {len(cases)} chains of operators")
+    runs = []
+    for case in cases:
+        session = create_session(operator_model(case), optimization=case.optimization)
+        runs.append(prepare(session, make_inputs(session)))
+    return runs
+
+
 def measure_runs(
     runs: Sequence[Run],
     *,
@@ -58,8 +74,8 @@ def measure_runs(
     progress: Callable[[str], None],
     max_time_s: float | None = None,
 ) -> Measured:
-    """Time layers in turns and take the machine's drift out."""
-    progress(f"timing {len(runs)} layers on {_threads(threads)}")
+    """Time models in turns and take the machine's drift out."""
+    progress(f"timing {len(runs)} models on {_threads(threads)}")
     timed = time_interleaved(
         runs,
         rounds=rounds,

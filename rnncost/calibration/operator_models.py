@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Union
 import msgspec
 
 from rnncost.calibration.models import one_graph
+from rnncost.runtime.session import Optimization
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +68,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     trips: int = 0
 
     @property
-    def optimization(self) -> str:
+    def optimization(self) -> Optimization:
         """The level for ``create_session``."""
         return "all" if self.optimised else "disable"
 

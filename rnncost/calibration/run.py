@@ -18,7 +18,15 @@ from rnncost.calibration.design import (
 )
 from rnncost.calibration.fitting import Residuals, fit_constants, fit_threads, held_out
 from rnncost.calibration.host import Host, host
-from rnncost.calibration.measuring import Measured, measure_runs, prepare_layers
+from rnncost.calibration.measuring import (
+    Measured,
+    measure_runs,
+    prepare_layers,
+    prepare_operators,
+)
+from rnncost.calibration.operator_models import chain_of, operator_model
+from rnncost.calibration.operators_design import operator_cases
+from rnncost.calibration.operators_fitting import fit_operators
 from rnncost.errors import BindingError, MeasurementError
 from rnncost.latency.onnxruntime_cpu.defaults import default_constants
 from rnncost.latency.onnxruntime_cpu.layers import Layer
@@ -36,7 +44,7 @@ from rnncost.profiles.schema import (
 from rnncost.runtime.machine import machine, runtime_version
 
 ROUNDS = 6
-ONE_THREAD_S, MORE_THREADS_S = 32.0, 14.0
+ONE_THREAD_S, MORE_THREADS_S = 34.0, 12.0
 """After so long no further round of timing begins."""
 
 MAX_DRIFT = 0.25
@@ -86,9 +94,7 @@ def calibrate(
     _check_noise(one.measured, force)
     results, constants = {1: one.errors}, one.constants
     if used > 1:
-        more = fit_more_threads(
-            constants, one.measured.reference_s, used, progress=progress
-        )
+        more = fit_more_threads(constants, one.measured.reference_s, used, progress=progress)
         _check_noise(more.measured, force)
         results[used], constants = more.errors, more.constants
     return profile_of(name, used, facts, constants, one.measured, results)
@@ -143,20 +149,39 @@ def fit_one_thread(
     )
     chosen = chosen_layers(facts.second_cache_bytes)
     layers = [*chosen, *random_layers(RANDOM_LAYERS, SEED, MAX_MACS)]
-    measured = _measure([*layers, *extra], 1, rounds, max_time_s, progress)
+    cases = operator_cases(facts.second_cache_bytes)
+    runs = [
+        *prepare_layers(layers, 1, progress),
+        *prepare_operators(cases, progress),
+        *prepare_layers(extra, 1, progress),
+    ]
+    measured = measure_runs(
+        runs, rounds=rounds, threads=1, progress=progress, max_time_s=max_time_s
+    )
     seconds = measured.seconds[: len(layers)]
-    progress(f"fitting {len(layers)} layers on 1 thread")
+    chains_s = measured.seconds[len(layers) : len(layers) + len(cases)]
+    channels = base.operators.convolutions.channels
+    chains = [
+        chain_of(operator_model(case), optimised=case.optimised, channels=channels)
+        for case in cases
+    ]
+    progress(f"fitting {len(layers)} layers and {len(cases)} chains on 1 thread")
+    # Chains of one and of many nodes tell what a run takes, whatever products take.
+    _, run_s, _ = fit_operators(base.operators, base, chains, chains_s)
     # Only the random layers are scored: what all fits begin with has seen none of them.
-    start = fit_constants(base, chosen, seconds[: len(chosen)])
+    start = msgspec.structs.replace(base, run_s=run_s)
+    start = fit_constants(start, chosen, seconds[: len(chosen)])
 
     def fit(kept: Sequence[Layer], times: Sequence[float]) -> OnnxRuntimeCpu:
         return fit_constants(start, kept, times)
 
+    constants = fit(layers, seconds)
+    operators, _, _ = fit_operators(base.operators, constants, chains, chains_s)
     return Fitted(
-        constants=fit(layers, seconds),
+        constants=msgspec.structs.replace(constants, operators=operators),
         errors=held_out(fit, layers, seconds, 1, len(layers) - len(chosen)),
         measured=measured,
-        extra_s=measured.seconds[len(layers) :],
+        extra_s=measured.seconds[len(layers) + len(cases) :],
     )
 
 
@@ -176,7 +201,13 @@ def fit_more_threads(
     thread, were measured.
     """
     layers = random_layers(THREADED_LAYERS, SEED + 1, MAX_MACS)
-    measured = _measure([*layers, *extra], threads, rounds, max_time_s, progress)
+    measured = measure_runs(
+        prepare_layers([*layers, *extra], threads, progress),
+        rounds=rounds,
+        threads=threads,
+        progress=progress,
+        max_time_s=max_time_s,
+    )
     # The machine may have been faster or slower than when it ran one thread.
     speed = reference_s / measured.reference_s
     seconds = [speed * value for value in measured.seconds]
@@ -190,19 +221,6 @@ def fit_more_threads(
         errors=held_out(fit, layers, seconds[: len(layers)], threads, len(layers)),
         measured=measured,
         extra_s=tuple(seconds[len(layers) :]),
-    )
-
-
-def _measure(
-    layers: Sequence[Layer],
-    threads: int,
-    rounds: int,
-    max_time_s: float | None,
-    progress: Callable[[str], None],
-) -> Measured:
-    runs = prepare_layers(layers, threads, progress)
-    return measure_runs(
-        runs, rounds=rounds, threads=threads, progress=progress, max_time_s=max_time_s
     )
 
 
@@ -236,9 +254,7 @@ def profile_of(
     def size(value: float, cache: str) -> Quantity:
         if cache in facts.assumed:
             return Quantity(value=value, kind="assumed", source="a common size: none is reported")
-        return Quantity(
-            value=value, kind="datasheet", source="as the operating system reports it"
-        )
+        return Quantity(value=value, kind="datasheet", source="as the operating system reports it")
 
     return HardwareProfile(
         schema_version=1,

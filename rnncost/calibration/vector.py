@@ -9,7 +9,12 @@ import msgspec
 
 from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 
-_FIXED = ("kind", "source", "row_tiles", "first_cache_bytes", "working_set_bytes")
+_FIXED = (
+    *("kind", "source", "run_s", "row_tiles", "first_cache_bytes", "working_set_bytes"),
+    "operators",
+)
+"""What is no constant of the recurrent kernels; the fit of the operators settles ``run_s``."""
+
 _FRACTIONS = ("overlap", "first_cache_gain", "int8_overlap", "repeat_gain")
 
 

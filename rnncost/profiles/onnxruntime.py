@@ -10,6 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from rnncost.profiles.onnxruntime_operators import Operators
 from rnncost.profiles.quantities import Evidence, Strict, Text
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -42,7 +43,7 @@ class Products(Strict, frozen=True, kw_only=True):
 
     The unpacked products of the plain RNN copy the weights into a panel (``transpose_s`` an
     element, then ``panel_mac_s`` a MAC), or for one row take dot products (``dot_mac_s``,
-    ``dot_output_s``, and ``dot_tail_s`` for an output whose depth is no multiple of 8). The
+    ``dot_output_s``, and ``dot_tail_s`` for an output whose depth is no multiple of 4). The
     8-bit products take ``int8_weight_s`` for each weight in the first call over it,
     ``int8_again_s`` in the others, and ``int8_mac_s`` for each MAC.
     """
@@ -98,7 +99,8 @@ class Copies(Strict, frozen=True, kw_only=True):
 
     A row and a byte that the reverse direction copies; a byte of the input products near
     and far; a bias element of the RNN; quantising an element and a row of activations;
-    turning an 8-bit product's element back.
+    turning an 8-bit product's element back, and more where its columns are no multiple of
+    16.
     """
 
     reverse_row_s: Seconds
@@ -109,23 +111,25 @@ class Copies(Strict, frozen=True, kw_only=True):
     quantize_s: Seconds
     quantize_row_s: Seconds
     dequantize_s: Seconds
+    ragged_s: Seconds
 
 
 class OnnxRuntimeCpu(Strict, frozen=True, kw_only=True):
     """Constants of ONNX Runtime's CPU kernels; see ``rnncost.latency.onnxruntime_cpu``.
 
-    ``run_s`` is a run of a model, ``fork_s`` handing work to the other threads and waiting
-    for them, ``exchange_byte_s`` a byte that one of them wrote and another reads,
-    ``split_step_s`` what a step of an LSTM takes longer where threads share out its batch,
-    as they write to the same cache lines (``int8_split_step_s`` in 8 bits).
-    ``repeat_gain`` is the part of the RNN's elementwise time that a short run saves when it
-    repeats.
+    ``run_s`` is a run of a model; ``fork_s`` handing work to the other threads and waiting
+    for them, ``dispatch_s`` if it is done before they come; ``exchange_byte_s`` a byte that
+    one of them wrote and another reads; ``split_step_s`` what a step of an LSTM takes longer
+    where threads share out its batch, as they write to the same cache lines
+    (``int8_split_step_s`` in 8 bits). ``repeat_gain`` is the part of the RNN's elementwise
+    time that a short run saves when it repeats. ``operators`` are all others.
     """
 
     kind: Evidence
     source: Text
     run_s: Seconds
     fork_s: Seconds
+    dispatch_s: Seconds
     exchange_byte_s: Seconds
     split_step_s: Seconds
     int8_split_step_s: Seconds
@@ -133,3 +137,4 @@ class OnnxRuntimeCpu(Strict, frozen=True, kw_only=True):
     products: Products
     cells: Cells
     copies: Copies
+    operators: Operators

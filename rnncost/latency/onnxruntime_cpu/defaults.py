@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rnncost.latency.onnxruntime_cpu.operator_defaults import default_operators
 from rnncost.profiles.onnxruntime import Cell, Cells, Copies, FarPoint, OnnxRuntimeCpu, Products
 
 ROW_TILES = {"avx512": (1, 2, 3, 4, 5, 6, 12), "avx2": (1, 2, 3, 4, 5, 6), "neon": (1, 2, 4)}
@@ -20,7 +21,7 @@ _TILE_SHARE = {1: 0.38, 2: 0.6, 3: 0.8, 4: 0.88, 5: 0.9, 6: 0.92, 12: 1.0}
 
 _PEAK_SHARE = 0.9
 
-FAR_FACTORS = (0.85, 1.0, 1.15, 1.4, 1.8, 3.0, 8.0, 20.0)
+FAR_FACTORS = (0.85, 1.0, 1.15, 1.4, 1.8, 3.0, 8.0, 20.0, 45.0)
 """Working sets at which far weights are measured, in sizes of the second cache."""
 
 _OUTGROWN = 1.5
@@ -68,6 +69,7 @@ def default_constants(
         source="ONNX Runtime 1.32 on a server core with AVX-512, scaled by clock and peak",
         run_s=4.3e-6,
         fork_s=2.0e-6,
+        dispatch_s=3.5e-7,
         exchange_byte_s=2e-10,
         split_step_s=3e-7,
         int8_split_step_s=6e-7,
@@ -118,6 +120,14 @@ def default_constants(
             quantize_s=1.3 * tick,
             quantize_row_s=33 * tick,
             dequantize_s=0.6 * tick,
+            ragged_s=1.0 * tick,
+        ),
+        operators=default_operators(
+            isa=isa,
+            clock_hz=clock_hz,
+            mac_s=mac_s,
+            second_cache_bytes=second_cache_bytes,
+            levels=levels,
         ),
     )
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from rnncost.latency.onnxruntime_cpu.products import far, int8_s, packed_s, threads_for, unpacked_s
+from rnncost.latency.onnxruntime_cpu.products import (
+    COLUMN_TILE,
+    far,
+    int8_s,
+    packed_s,
+    threads_for,
+    unpacked_s,
+)
 
 if TYPE_CHECKING:
     from rnncost.profiles.onnxruntime import Cell, OnnxRuntimeCpu
@@ -202,7 +209,9 @@ def _input_s(layer: Layer, constants: OnnxRuntimeCpu, threads: int, whole: float
     rows, columns = layer.steps * layer.rows, layer.columns
     seconds = _product_s(layer, constants, rows, layer.inputs, columns, threads, whole)
     buffer = 4 * rows * columns
-    beyond = min(1.0, max(0.0, (whole / constants.products.far[1].working_set_bytes - 1)))
+    # Beyond the near caches when it does not fit there beside the recurrent weights.
+    room = constants.products.far[1].working_set_bytes
+    beyond = min(1.0, max(0.0, (buffer + layer.recurrent_bytes) / room - 1))
     seconds += buffer * (beyond * copies.far_byte_s + (1 - beyond) * copies.near_byte_s)
     if layer.cell == "rnn":
         seconds += rows * columns * copies.bias_s
@@ -247,23 +256,27 @@ def _product_s(
     seconds = 0.0
     if layer.cell == "lstm_int8":
         # Quantising is shared out from some size on, turning back with the product.
-        shared = threads if rows * depth >= QUANTIZED_TOGETHER else 1
-        seconds += rows * depth * copies.quantize_s / shared
+        parts = threads if rows * depth >= QUANTIZED_TOGETHER else 1
+        seconds += rows * depth * copies.quantize_s / parts
         seconds += rows * (copies.quantize_row_s + columns * copies.dequantize_s / used)
-        if shared > 1:
+        if parts > 1:
             seconds += 2 * constants.fork_s
         # Activations are read twice: for their range, then to quantise them.
         byte_s, _ = far(products, 4 * rows * depth)
-        seconds += 2 * 4 * rows * depth * byte_s / shared
+        seconds += 2 * 4 * rows * depth * byte_s / parts
+        if columns % COLUMN_TILE:
+            seconds += rows * columns * copies.ragged_s / used
     kernel = {"rnn": unpacked_s, "lstm_int8": int8_s}.get(layer.cell, packed_s)
-    if used > 1:
-        others = (used - 1) / used
-        seconds += constants.fork_s + 4 * rows * columns * others * constants.exchange_byte_s
-        slowdown = 1 + products.sharing * (used - 1)
-        if columns > rows:
-            blocks = -(-columns // 16)
-            columns = min(columns, -(-blocks // used) * 16)
-            working_set /= used
-        else:
-            rows = -(-rows // used)
-    return seconds + kernel(products, rows, depth, columns, working_set, slowdown)
+    alone = kernel(products, rows, depth, columns, working_set, slowdown)
+    if used == 1:
+        return seconds + alone
+    handed = constants.fork_s + 4 * rows * columns * (used - 1) / used * constants.exchange_byte_s
+    slowdown = 1 + products.sharing * (used - 1)
+    if columns > rows:
+        columns = min(columns, -(-columns // (COLUMN_TILE * used)) * COLUMN_TILE)
+        working_set /= used
+    else:
+        rows = -(-rows // used)
+    shared = handed + kernel(products, rows, depth, columns, working_set, slowdown)
+    # What is done before the others come is done by the first thread alone.
+    return seconds + min(alone + constants.dispatch_s, shared)

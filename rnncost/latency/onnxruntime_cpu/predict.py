@@ -11,6 +11,7 @@ from rnncost.graph.dim import hint
 from rnncost.latency.assembly import OpTime, Prediction
 from rnncost.latency.onnxruntime_cpu.defaults import default_constants
 from rnncost.latency.onnxruntime_cpu.layers import CellName, Layer, layer_time
+from rnncost.latency.onnxruntime_cpu.operators import operator_times
 from rnncost.latency.roofline import device_of, time_of
 
 if TYPE_CHECKING:
@@ -59,13 +60,16 @@ def onnxruntime_cpu(
     near = _near_only(constants)
     totals = counted.totals
     run_bytes = hint(totals.weight_bytes) + hint(totals.peak_activation_bytes)
+    others = operator_times(
+        counted, constants, constants.operators, threads=device.threads, run_bytes=run_bytes
+    )
     ops = []
     stand_ins: set[str] = set()
-    for row in counted.ops:
+    for row, other in zip(counted.ops, others, strict=True):
         roof = time_of(row, device, precision)
         layer = layer_of(row, precision)
         if layer is None:
-            ops.append(roof)
+            ops.append(msgspec.structs.replace(other, level_bytes=roof.level_bytes))
             continue
         stand_ins.update(_stand_ins(row, layer, precision))
         executions = hint(row.executions)
@@ -77,7 +81,7 @@ def onnxruntime_cpu(
         run=OpTime(overhead_s=constants.run_s),
         threads=device.threads,
         interval=interval_of(profile, device.threads),
-        notes=(*notes, *sorted(stand_ins), *device.rates.notes),
+        notes=(*notes, *sorted(stand_ins)),
     )
 
 

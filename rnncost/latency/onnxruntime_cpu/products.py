@@ -20,7 +20,7 @@ CALL_COLUMNS = 32
 PACKED_DEPTH = 256
 UNPACKED_DEPTH = 128
 INT8_ROWS = 6
-DOT_DEPTH = 8
+INT8_DEPTH = 4
 MACS_A_THREAD = 65536
 """A product is split among threads when each gets at least so many MACs."""
 
@@ -112,11 +112,12 @@ def unpacked_s(
     if rows == 1:
         gain = first_cache_gain(products, working_set_bytes)
         dot = columns * (depth * products.dot_mac_s * (1 - gain) + products.dot_output_s)
-        if depth % DOT_DEPTH:
-            dot += columns * products.dot_tail_s
+        # What is left of the depth: half a vector, and single values one by one.
+        tails = 0.5 * (depth % 8 >= 4) + (depth % 4 > 0)
+        dot += columns * tails * products.dot_tail_s
         return combined_s(dot, memory, overlap)
-    seconds = combined_s(depth * columns * products.transpose_s, memory, overlap)
     padded = -(-columns // COLUMN_TILE) * COLUMN_TILE
+    seconds = combined_s(depth * padded * products.transpose_s, memory, overlap)
     calls = -(-columns // CALL_COLUMNS) * -(-depth // UNPACKED_DEPTH)
     return seconds + rows * (depth * padded * products.panel_mac_s + calls * products.call_row_s)
 
@@ -131,7 +132,7 @@ def int8_s(
 ) -> float:
     """Seconds of an 8-bit product with packed weights."""
     calls = -(-rows // INT8_ROWS)
-    weights = depth * columns
+    weights = -(-depth // INT8_DEPTH) * INT8_DEPTH * -(-columns // COLUMN_TILE) * COLUMN_TILE
     byte_s, _ = far(products, working_set_bytes)
     memory = slowdown * byte_s * weights
     first = min(rows, INT8_ROWS) * products.int8_mac_s + products.int8_weight_s
