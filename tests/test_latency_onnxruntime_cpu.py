@@ -377,7 +377,7 @@ def test_analyze_says_what_was_calibrated(
     found = estimate(loaded(layer), profile_of(constants), threads=threads)
     expected = constants.run_s + layer_time(layer, constants, threads).total_s
     # The 8-bit layer's scales and zero points, a few bytes, are no part of its footprint.
-    assert found.latency_s == pytest.approx(expected, rel=1e-6)
+    assert found.latency_s == pytest.approx(expected, rel=1e-4)
     assert found.threads == threads
 
 

@@ -37,6 +37,10 @@ RECURRENT = "layers"
 FIRST_CACHE_BYTES = 32768.0
 """Of a processor whose profile starts with its second cache."""
 
+MODEL_WIDTH = 1.7
+"""How many times wider the interval of a whole model is than that of single layers. Chosen on
+every second of the real models, checked on the others (docs/accuracy.md)."""
+
 UNCALIBRATED_INTERVAL = (0.55, 1.55)
 """Ratios of measured to estimated time that hold 90 % of 200 layers on one AVX-512 server
 core when four data-sheet profiles of x86 servers stand for it (docs/accuracy.md)."""
@@ -59,16 +63,19 @@ def onnxruntime_cpu(
     constants, notes = constants_for(profile)
     near = _near_only(constants)
     totals = counted.totals
-    run_bytes = hint(totals.weight_bytes) + hint(totals.peak_activation_bytes)
+    used = hint(totals.active_params) / max(1, hint(totals.params))
+    run_bytes = used * hint(totals.weight_bytes) + hint(totals.peak_activation_bytes)
     others = operator_times(
         counted, constants, constants.operators, threads=device.threads, run_bytes=run_bytes
     )
     ops = []
+    alone = True
     stand_ins: set[str] = set()
     for row, other in zip(counted.ops, others, strict=True):
         roof = time_of(row, device, precision)
         layer = layer_of(row, precision)
         if layer is None:
+            alone = alone and not other.total_s
             ops.append(msgspec.structs.replace(other, level_bytes=roof.level_bytes))
             continue
         stand_ins.update(_stand_ins(row, layer, precision))
@@ -80,7 +87,7 @@ def onnxruntime_cpu(
         ops=tuple(ops),
         run=OpTime(overhead_s=constants.run_s),
         threads=device.threads,
-        interval=interval_of(profile, device.threads),
+        interval=_interval(profile, device.threads, alone=alone),
         notes=(*notes, *sorted(stand_ins)),
     )
 
@@ -131,6 +138,15 @@ def interval_of(profile: HardwareProfile, threads: int) -> tuple[float, float] |
     if profile.interval is None:
         return UNCALIBRATED_INTERVAL if profile.onnxruntime_cpu is None else None
     return profile.interval.low, profile.interval.high
+
+
+def _interval(profile: HardwareProfile, threads: int, *, alone: bool) -> tuple[float, float] | None:
+    """The interval of a graph; ``alone`` says that it is nothing but recurrent nodes."""
+    layers = interval_of(profile, threads)
+    if layers is None or alone or profile.calibration is None:
+        return layers
+    low, high = layers
+    return max(0.05, 1 - MODEL_WIDTH * (1 - low)), 1 + MODEL_WIDTH * (high - 1)
 
 
 def layer_of(row: CountedOp, precision: str | None) -> Layer | None:
