@@ -12,6 +12,8 @@ import pytest
 from rnncost.calibration import measuring, run
 from rnncost.calibration.fitting import layer_s
 from rnncost.calibration.host import Host
+from rnncost.calibration.operator_models import Case, chain_of, operator_model
+from rnncost.calibration.operators_fitting import chain_s
 from rnncost.calibration.vector import constants_of, numbers_of
 from rnncost.latency.onnxruntime_cpu.defaults import default_constants
 from rnncost.latency.onnxruntime_cpu.layers import Layer
@@ -69,6 +71,7 @@ class MadeUpMachine:
             patch.setattr(module, "host", lambda: FACTS)
             patch.setattr(module, "machine", lambda: machine)
             patch.setattr(module, "prepare_layers", self._prepare)
+        patch.setattr(run, "prepare_operators", self._prepare_operators)
         patch.setattr(measuring, "time_interleaved", self._time)
         return self
 
@@ -76,6 +79,18 @@ class MadeUpMachine:
         progress(f"building {len(layers)} models")
         self.timed.append((threads, list(layers)))
         return [self._run_of(layer_s(layer, self.constants, threads)) for layer in layers]
+
+    def _prepare_operators(self, cases: Sequence[Case], progress: Any) -> list[Run]:
+        progress(f"building {len(cases)} chains of operators")
+        operators = self.constants.operators
+        channels = operators.convolutions.channels
+        return [
+            self._run_of(chain_s(chain, self.constants, operators))
+            for chain in (
+                chain_of(operator_model(case), optimised=case.optimised, channels=channels)
+                for case in cases
+            )
+        ]
 
     def _run_of(self, seconds: float) -> Run:
         return Run(lambda: seconds * math.exp(abs(self._draw.gauss(0, self.noise))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -160,7 +161,10 @@ def test_a_fit_that_only_remembers_is_found_out() -> None:
         halved = [
             v if "overlap" in p or "gain" in p else v / 2 for p, v in numbers_of(base()).items()
         ]
-        return constants_of(base(), halved) if len(kept) < len(layers) else base()
+        if len(kept) == len(layers):
+            return base()
+        half = constants_of(base(), halved)
+        return msgspec.structs.replace(half, run_s=half.run_s / 2)  # no constant of the layers
 
     found = held_out(remember, layers, measured, 1, 20)
     assert found.median_error == pytest.approx(0.5)

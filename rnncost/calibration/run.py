@@ -150,16 +150,13 @@ def fit_one_thread(
     chosen = chosen_layers(facts.second_cache_bytes)
     layers = [*chosen, *random_layers(RANDOM_LAYERS, SEED, MAX_MACS)]
     cases = operator_cases(facts.second_cache_bytes)
-    runs = [
-        *prepare_layers(layers, 1, progress),
-        *prepare_operators(cases, progress),
-        *prepare_layers(extra, 1, progress),
-    ]
+    runs = [*prepare_layers([*layers, *extra], 1, progress), *prepare_operators(cases, progress)]
     measured = measure_runs(
         runs, rounds=rounds, threads=1, progress=progress, max_time_s=max_time_s
     )
     seconds = measured.seconds[: len(layers)]
-    chains_s = measured.seconds[len(layers) : len(layers) + len(cases)]
+    extra_s = measured.seconds[len(layers) : len(layers) + len(extra)]
+    chains_s = measured.seconds[len(layers) + len(extra) :]
     channels = base.operators.convolutions.channels
     chains = [
         chain_of(operator_model(case), optimised=case.optimised, channels=channels)
@@ -181,7 +178,7 @@ def fit_one_thread(
         constants=msgspec.structs.replace(constants, operators=operators),
         errors=held_out(fit, layers, seconds, 1, len(layers) - len(chosen)),
         measured=measured,
-        extra_s=measured.seconds[len(layers) + len(cases) :],
+        extra_s=extra_s,
     )
 
 

@@ -189,6 +189,18 @@ def operator_time(
 
 
 def _own_work(planned: Planned, channels: int) -> Work:
+    """The work of a row's own kernel; of one whose extents are not known, what was counted."""
+    row = planned.row
+    tensors = (*row.op.inputs, *row.op.outputs)
+    if any(tensor is not None and tensor.shape is None for tensor in tensors):
+        return elementwise.other(row)
+    try:
+        return _kernel_work(planned, channels)
+    except IndexError:  # operands of a rank, or a number, that the operator does not take
+        return elementwise.other(row)
+
+
+def _kernel_work(planned: Planned, channels: int) -> Work:
     row = planned.row
     op = row.op
     op_type = planned.as_type or op.op_type
