@@ -138,9 +138,10 @@ def _measure(runs: Sequence[Run], reference: Run, rounds: int) -> Measured:
         min_runs=_BURST_RUNS,
         max_time_s=MAX_TIME_S,
         reference=reference,
+        shuffle=True,
     )
     minima_s = [timing.per_round_min_s for timing in timed.timings]
-    steady = steady_s(list(zip(*minima_s, strict=True)))
+    steady = steady_s(list(zip(*minima_s, strict=True)), timed.orders)
     return Measured(
         seconds=tuple(steady.seconds),
         reference_s=timed.reference.median_s,

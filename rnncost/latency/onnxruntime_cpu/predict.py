@@ -41,7 +41,7 @@ MODEL_WIDTH = 1.7
 """How many times wider the interval of a whole model is than that of single layers. Chosen on
 every second of the real models, checked on the others (docs/accuracy.md)."""
 
-UNCALIBRATED_INTERVAL = (0.55, 1.55)
+UNCALIBRATED_INTERVAL = (0.58, 1.61)
 """Ratios of measured to estimated time that hold 90 % of 200 layers on one AVX-512 server
 core when four data-sheet profiles of x86 servers stand for it (docs/accuracy.md)."""
 
