@@ -188,3 +188,17 @@ def test_render_refuses_what_is_no_report(
     assert message in err
     assert "r.json" in err
     assert err.count("\n") == 1
+
+
+def test_the_machines_own_profile_is_the_default_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(Path(__file__).parent.parent / "examples" / "keyword_spotter.onnx")
+    monkeypatch.setenv("RNNCOST_PROFILES", str(tmp_path))
+    assert main(["analyze", model, "-q", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["estimates"][0]["profile"] == "x86-64-server-core"
+    (tmp_path / "host.yaml").write_text(
+        "schema_version: 1\nname: host\nextends: xeon-platinum-8480\n", encoding="utf-8"
+    )
+    assert main(["analyze", model, "-q", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["estimates"][0]["profile"] == "host"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rnncost.cli.options import (
+    DEFAULT_PROFILE,
     PRECISION_NAMES,
     estimate_options,
     model_options,
@@ -15,6 +18,9 @@ from rnncost.cli.options import (
     table_options,
 )
 from rnncost.cli.output import REPORT_FORMATS, emit_report, parse_outputs
+
+if TYPE_CHECKING:
+    from rnncost.profiles.schema import HardwareProfile
 
 
 @click.command("analyze")
@@ -53,7 +59,7 @@ def command(
 
     MODEL is an .onnx file, a .pt2 export, or package.module:factory for PyTorch. Free
     dimensions that --dim does not bind get stated defaults. Without --profile, the estimate
-    is for this machine if `rnncost calibrate` has measured it.
+    is for this machine if `rnncost calibrate` has measured it, else for a common server.
     """
     import contextlib
     import sys
@@ -70,9 +76,17 @@ def command(
             values=parse_values(values),
             trace=trace,
             symbolic=symbolic,
-            profiles=profiles or None,
+            profiles=profiles or _default_profiles(),
             threads=threads,
             precision=precision,
             sha256=any(place.format == "json" for place in places),
         )
     emit_report(report, places, quiet=quiet, verbose=verbose, color=color)
+
+
+def _default_profiles() -> tuple[str | HardwareProfile, ...]:
+    """This machine's profile where there is one, else the general one."""
+    from rnncost.profiles.store import host_profile
+
+    host = host_profile()
+    return (DEFAULT_PROFILE,) if host is None else (host,)

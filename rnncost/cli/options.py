@@ -54,9 +54,8 @@ def estimate_options(function: F) -> F:
             "profiles",
             multiple=True,
             metavar="NAME|FILE",
-            default=(DEFAULT_PROFILE,),
-            show_default=True,
-            help="Hardware profile to estimate on; repeatable.",
+            help="Hardware profile to estimate on; repeatable  [default: host if `rnncost "
+            f"calibrate` has written it, else {DEFAULT_PROFILE}].",
         ),
         click.option(
             "--threads",

@@ -162,7 +162,7 @@ def models_suite(
             "date": date.today().isoformat(),
             "profile": f"{chosen.name} {chosen.version}",
             "threads": ", ".join(map(str, threads)),
-            "measured": "median over rounds of the best run, at the speed of the calibration; "
+            "measured": "median over rounds of the best run; "
             "recurrent nodes from the profiler, less its cost",
         },
         notes=notes,
@@ -181,7 +181,7 @@ def _cases(
     profile: HardwareProfile,
 ) -> list[Case]:
     """The whole model, and its recurrent nodes where they were measured."""
-    estimate, speed = result.comparisons[0].estimate, result.comparisons[0].speed
+    estimate = result.comparisons[0].estimate
     low, high = estimate.latency_low_s, estimate.latency_high_s
     recurrent = [n for n in result.nodes if "recurrent" in n.kinds and n.measured_s]
 
@@ -199,8 +199,8 @@ def _cases(
             baselines={ROOFLINE: bare_roofline_s(rows, profile, threads=result.threads)},
         )
 
-    cases = [case(WHOLE, result.timing.steady_s * speed, estimate.latency_s, None)]
-    measured_s = speed * sum(n.measured_s or 0.0 for n in recurrent)
+    cases = [case(WHOLE, result.timing.steady_s, estimate.latency_s, None)]
+    measured_s = sum(n.measured_s or 0.0 for n in recurrent)
     if measured_s > 0:
         predicted_s = sum(n.estimated_s[estimate.profile] for n in recurrent)
         cases.append(case(RECURRENT, measured_s, predicted_s, _rows(recurrent)))

@@ -137,7 +137,7 @@ def _comparison(
         speed=speed_of(profile, reference),
     )
     noise = max(timing.noise, reference.noise)
-    verdict = judge(profile.kind, comparison.ratio, noise, tolerance)
+    verdict = judge(profile.kind, comparison.ratio_to_steady, noise, tolerance)
     return msgspec.structs.replace(comparison, verdict=verdict)
 
 

@@ -19,8 +19,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     The steady time is the median over the rounds of the best run of each. ``speed`` is how
     fast the machine was, in terms of what it was when the profile was calibrated (by the
-    reference kernel; 1 where that is not known); ``ratio`` is the estimate over the steady
-    time at the calibrated speed, and what is judged.
+    reference kernel; 1 where that is not known). The estimate over the steady time is what
+    is judged.
     ``kind`` is that of the profile; only a CPU's can agree with what was timed, so only a
     CPU's is judged. ``verdict`` says on which side of the tolerance the estimate lies; it
     is None where no tolerance was given.
@@ -35,14 +35,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Union[Verdict, None] = None
 
     @property
-    def ratio(self) -> float:
-        """The estimate over the steady time at the calibrated speed."""
-        return self.ratio_to_steady / self.speed
-
-    @property
     def error(self) -> float:
-        """``ratio`` less 1."""
-        return self.ratio - 1
+        """The estimate over the steady time, less 1."""
+        return self.ratio_to_steady - 1
 
 
 class NodeLine(msgspec.Struct, frozen=True, kw_only=True):

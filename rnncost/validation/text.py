@@ -77,7 +77,7 @@ def notes(result: Validation) -> list[str]:
         found.append(
             "steady is the median over the rounds of the best run of each; speed is the "
             "machine's by its reference kernel, as a share of what it was when it was "
-            "calibrated, and the error is that of the estimate at this speed"
+            "calibrated"
         )
     other = [c.estimate.profile for c in result.comparisons if c.kind != "cpu"]
     if other:
