@@ -28,8 +28,7 @@ from rnncost.calibration.cuda_device import (
 )
 from rnncost.calibration.fit import fit_logs
 from rnncost.calibration.fitting import FOLDS, Residuals, residuals_of
-from rnncost.calibration.measuring import Measured
-from rnncost.calibration.steady import steady_s
+from rnncost.calibration.measuring import Measured, steady_of
 from rnncost.counting.counted import Counted
 from rnncost.frontends.torch.cuda_timing import CudaDevice, CudaPrecision
 from rnncost.latency.cudnn import cudnn, model_of
@@ -140,14 +139,7 @@ def _measure(runs: Sequence[Run], reference: Run, rounds: int) -> Measured:
         reference=reference,
         shuffle=True,
     )
-    minima_s = [timing.per_round_min_s for timing in timed.timings]
-    steady = steady_s(list(zip(*minima_s, strict=True)), timed.orders)
-    return Measured(
-        seconds=tuple(steady.seconds),
-        reference_s=timed.reference.median_s,
-        drift=steady.drift,
-        scatter=steady.scatter,
-    )
+    return steady_of(timed)
 
 
 def layer_s(profile: HardwareProfile, case: Case) -> float:

@@ -12,7 +12,7 @@ from rnncost.calibration.steady import steady_s
 from rnncost.latency.onnxruntime_cpu.layers import Layer
 from rnncost.runtime.inputs import make_inputs
 from rnncost.runtime.session import create_session
-from rnncost.runtime.timing import Run, prepare, time_interleaved
+from rnncost.runtime.timing import Interleaved, Run, prepare, time_interleaved
 
 BURST_S, THREADED_BURST_S = 8e-3, 15e-3
 MIN_RUNS, THREADED_MIN_RUNS = 6, 12
@@ -84,6 +84,11 @@ def measure_runs(
         max_time_s=max_time_s,
         shuffle=True,
     )
+    return steady_of(timed)
+
+
+def steady_of(timed: Interleaved) -> Measured:
+    """The steady seconds of runs that were timed in shuffled rounds, and the noise."""
     minima_s = [timing.per_round_min_s for timing in timed.timings]
     steady = steady_s(list(zip(*minima_s, strict=True)), timed.orders)
     return Measured(

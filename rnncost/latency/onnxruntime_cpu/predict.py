@@ -121,7 +121,7 @@ def constants_for(profile: HardwareProfile) -> tuple[OnnxRuntimeCpu, tuple[str, 
     run = profile.overheads.run_s
     if run is not None:
         constants = msgspec.structs.replace(constants, run_s=run.value)
-    notes = ["not calibrated: kernel times of another processor, scaled by clock and peak"]
+    notes = ["uncalibrated: kernel times of another processor, scaled by clock and peak"]
     if clock is None:
         notes.append(f"no clock_hz in the profile: {CLOCK_HZ / 1e9:g} GHz taken")
     if second_bytes != levels[0][0]:

@@ -60,10 +60,8 @@ def far(products: Products, working_set_bytes: float) -> tuple[float, float]:
 
 def first_cache_gain(products: Products, working_set_bytes: float) -> float:
     """The part of a one-row product that weights in the first cache save."""
-    if working_set_bytes >= products.first_cache_bytes:
-        return 0.0
-    nearness = math.log2(2 * products.first_cache_bytes / max(working_set_bytes, 1.0))
-    return products.first_cache_gain * min(1.0, nearness)
+    near = working_set_bytes < products.first_cache_bytes
+    return products.first_cache_gain if near else 0.0
 
 
 def combined_s(compute_s: float, memory_s: float, overlap: float) -> float:
