@@ -525,7 +525,7 @@ def test_more_threads_than_the_profile_has_are_not_used() -> None:
 def test_a_profile_without_constants_says_what_it_stands_on() -> None:
     layer = Layer(cell="lstm", steps=20, rows=1, inputs=64, hidden=64)
     found = estimate(loaded(layer), profile_of())
-    assert any("not calibrated" in note for note in found.notes)
+    assert any("uncalibrated" in note for note in found.notes)
     assert any("no clock_hz in the profile" in note for note in found.notes)
     assert not found.calibrated
     clocked = profile_of(processor={"clock_hz": number(1.5e9), "isa": "neon"})
