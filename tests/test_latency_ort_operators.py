@@ -328,6 +328,75 @@ def test_weights_in_the_state_of_a_loop_are_not_packed() -> None:
     assert kinds == {"plain"}
 
 
+def looped(units: int) -> list[Any]:
+    """The times of a loop that carries weights of so many units, and of the product in it."""
+    model = onnx.load_from_string(
+        operator_model(
+            Case(name="a", shape=(4, 8), links=(Link("MatMul", (Weight((8, 8)),)),), trips=3)
+        )
+    )
+    loop = model.graph.node[0]
+    body = loop.attribute[0].g
+    body.input.append(helper.make_tensor_value_info("w_in", TensorProto.FLOAT, [units, units]))
+    body.output.append(helper.make_tensor_value_info("w_in", TensorProto.FLOAT, [units, units]))
+    model.graph.initializer.append(numpy_helper.from_array(array((units, units)), "carried"))
+    loop.input.append("carried")
+    loop.output.append("w_last")
+    counted = count(load(model.SerializeToString(), Request(assume=False)).graph)
+    times = operator_times(counted, constants(), operators(), run_bytes=100 * CACHE)
+    return [
+        time
+        for row, time in zip(counted.ops, times, strict=True)
+        if row.op.op_type in ("Loop", "MatMul")
+    ]
+
+
+def test_a_loop_copies_what_it_hands_on_once() -> None:
+    def most(units: int) -> float:
+        return max(time.memory_s for time in looped(units))
+
+    copied_bytes = 2 * 4 * 1024**2  # read and written
+    assert most(1024) == pytest.approx(copied_bytes * stream_s(operators(), copied_bytes), rel=0.2)
+    assert most(8) < 1e-3 * most(1024)
+
+
+def test_weights_of_a_loop_are_where_its_own_trips_left_them() -> None:
+    link = Link("MatMul", (Weight((256, 256)),))
+
+    def product_s(trips: int) -> float:
+        """One execution, in a run that touches a hundred caches."""
+        case = Case(name="a", shape=(1, 256), links=(link,), trips=trips)
+        counted = count(load(operator_model(case), Request(assume=False)).graph)
+        times = operator_times(counted, constants(), operators(), run_bytes=100 * CACHE)
+        (seconds,) = [
+            time.total_s
+            for row, time in zip(counted.ops, times, strict=True)
+            if row.op.op_type == "MatMul"
+        ]
+        return seconds / max(1, trips)
+
+    assert product_s(3) < 0.8 * product_s(0)
+
+
+def test_threads_share_the_product_of_each_image() -> None:
+    def seconds(images: int, positions: int, threads: int) -> float:
+        work = Convolution(
+            kind="columns",
+            images=images,
+            groups=1,
+            inputs=128,
+            filters=64,
+            taps=3,
+            positions=positions,
+        )
+        return kernel_time(work, constants(), operators(), threads).total_s
+
+    # 64 x 384 x 2 MACs an image are too few to share, however many images there are.
+    assert seconds(500, 2, 2) == seconds(500, 2, 1)
+    assert seconds(500, 32, 2) < seconds(500, 32, 1)
+    assert seconds(1, 4000, 2) < 0.6 * seconds(1, 4000, 1)
+
+
 CASES = operator_cases(CACHE)
 
 

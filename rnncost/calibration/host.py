@@ -9,7 +9,7 @@ import msgspec
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _SIZES = {"K": 1024, "M": 1024**2, "G": 1024**3}
-_X86 = (("avx512f", "avx512f"), ("avx2", "avx2"), ("avx", "avx"))
+_X86 = (("amx_int8", "amx-int8"), ("avx512f", "avx512f"), ("avx2", "avx2"), ("avx", "avx"))
 _ARM = (("sve", "sve"), ("asimddp", "neon-dotprod"), ("asimd", "neon"))
 
 

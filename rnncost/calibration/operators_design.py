@@ -19,9 +19,7 @@ from rnncost.calibration.products_design import (
     products,
     whole,
 )
-
-FOOTPRINTS = (0.015, 0.06, 0.25, 0.6, 1.0, 1.6, 3.0)
-"""Bytes that an operator touches, in sizes of the second cache."""
+from rnncost.latency.onnxruntime_cpu.operator_defaults import FOOTPRINTS
 
 CHAIN = 24
 MIDDLE = (160, 100)
@@ -215,7 +213,7 @@ def _streams(second_cache_bytes: float) -> Iterator[Case]:
         rows = max(8, round(share * second_cache_bytes / 8 / 128))
         yield Case(name=f"Relu on {share:g}", shape=(rows, 128), links=(Link("Relu"),))
         rows = max(8, round(share * second_cache_bytes / 12 / 128))
-        if share >= 0.6:
+        if 0.6 <= share <= 3:
             links = (Link("Sigmoid"),)
             yield Case(name=f"Sigmoid on {share:g}", shape=(rows, 128), links=links)
         extra = Extra((rows, 128))

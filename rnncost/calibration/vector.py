@@ -11,7 +11,7 @@ from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 
 _FIXED = (
     *("kind", "source", "run_s", "row_tiles", "first_cache_bytes", "working_set_bytes"),
-    "operators",
+    *("int8_rows", "int8_depth", "operators"),
 )
 """What is no constant of the recurrent kernels; the fit of the operators settles ``run_s``."""
 

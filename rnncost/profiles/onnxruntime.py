@@ -44,7 +44,8 @@ class Products(Strict, frozen=True, kw_only=True):
     The unpacked products of the plain RNN copy the weights into a panel (``transpose_s`` an
     element, then ``panel_mac_s`` a MAC), or for one row take dot products (``dot_mac_s``,
     ``dot_output_s``, and ``dot_tail_s`` for an output whose depth is no multiple of 4). The
-    8-bit products take ``int8_weight_s`` for each weight in the first call over it,
+    8-bit products take ``int8_rows`` rows a call, whose depth is padded to a multiple of
+    ``int8_depth``: ``int8_weight_s`` for each weight in the first call over it,
     ``int8_again_s`` in the others, and ``int8_mac_s`` for each MAC.
     """
 
@@ -62,6 +63,8 @@ class Products(Strict, frozen=True, kw_only=True):
     dot_mac_s: Seconds
     dot_output_s: Seconds
     dot_tail_s: Seconds
+    int8_rows: Rows = 6
+    int8_depth: Rows = 4
     int8_weight_s: Seconds
     int8_again_s: Seconds
     int8_mac_s: Seconds
@@ -71,7 +74,8 @@ class Products(Strict, frozen=True, kw_only=True):
 class Cell(Strict, frozen=True, kw_only=True):
     """Fixed and elementwise times of one recurrent kernel.
 
-    Of a node; of a direction; of its set-up, for each unit and row; of a step; of a row of a
+    Of a node; of a direction; of its set-up, for each unit and row (in 8 bits for each unit:
+    the zero points of its columns); of a step; of a row of a
     step, and more where the units are no multiple of 8; of one unit and row of a step.
     """
 

@@ -6,12 +6,13 @@ import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rnncost.analysis import analyze
 from rnncost.errors import BindingError, ModelError, RnncostError
+from rnncost.profiles import GENERAL_PROFILE
 from rnncost.profiles.schema import HardwareProfile
 from rnncost.profiles.store import host_profile, load_profile
 from rnncost.report.model import Estimate, Report
@@ -21,7 +22,9 @@ from rnncost.runtime.timing import Interleaved, Timing
 from rnncost.validation.lines import node_lines
 from rnncost.validation.model import Comparison, NodeLine, Validation, judge
 
-GENERAL_PROFILE = "x86-64-server-core"
+if TYPE_CHECKING:
+    from rnncost.runtime.node_times import NodeTime
+
 ROUNDS = 10
 _MAX_PROFILED_BURST_S = 0.05
 
@@ -189,7 +192,7 @@ def measure(
         MeasurementError: ONNX Runtime cannot load or run the model.
     """
     from rnncost.runtime.inputs import make_inputs
-    from rnncost.runtime.node_times import CostProbe, NodeTime, Profile
+    from rnncost.runtime.node_times import CostProbe, Profile
     from rnncost.runtime.session import create_session
     from rnncost.runtime.timing import prepare, time_interleaved
 
@@ -217,13 +220,10 @@ def measure(
         )
         if profile is not None and probe is not None:
             try:
-                # The profiled nodes are those of the fastest runs; the others took as much
-                # longer as the rounds at their best.
-                slower = interleaved.timings[1].noise
-                times = [
-                    msgspec.structs.replace(node, seconds=node.seconds * slower)
-                    for node in profile.finish(probe.cost(interleaved.timings[2:]))
-                ]
+                nodes = profile.finish(probe.cost(interleaved.timings[2:]))
+                # A run of one cheap node is little more than what a run has besides its nodes.
+                inside_s = interleaved.timings[0].steady_s - interleaved.timings[2].steady_s
+                times = _shared_out(nodes, inside_s)
                 lines = node_lines(model, report, times, profile.optimized)
             except RnncostError as error:
                 warnings.append(f"no times of the nodes: {error}")
@@ -231,3 +231,16 @@ def measure(
     if lines:
         outside_s = interleaved.timings[0].steady_s - sum(time.seconds for time in times)
     return Measured(interleaved=interleaved, lines=lines, outside_s=outside_s, warnings=warnings)
+
+
+def _shared_out(nodes: Sequence[NodeTime], seconds: float) -> list[NodeTime]:
+    """The time of the runs without the profiler, shared out as the profiler saw it.
+
+    What the profiler adds, above all where threads share work, is more than is known of it.
+    """
+    profiled_s = sum(node.seconds for node in nodes)
+    if not profiled_s or seconds <= 0:
+        return list(nodes)
+    return [
+        msgspec.structs.replace(node, seconds=node.seconds * seconds / profiled_s) for node in nodes
+    ]

@@ -63,7 +63,7 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
     """One timing of a model, and the estimates for it.
 
     ``reference`` is the reference kernel that ran between the timed runs. ``nodes`` are
-    ordered by measured time; ``outside_s`` is what the timed minimum has besides them,
+    ordered by measured time; ``outside_s`` is what a run takes besides them,
     None without any. ``str(validation)`` is a table, ``to_dict()`` plain JSON values.
     """
 

@@ -89,8 +89,8 @@ def notes(result: Validation) -> list[str]:
         found += [f"{c.estimate.profile}: {note}" for note in c.estimate.notes]
     if result.outside_s is not None and result.outside_s < 0:
         found.append(
-            "the nodes add up to more than the timed run: the profiled runs were slower by "
-            "noise, or by more work of the profiler than could be taken off small nodes"
+            "the nodes add up to more than the timed run, which takes no longer than a run of one "
+            "cheap node: their times are the profiler's own"
         )
     return [*found, *([result.advice] if result.advice else []), *result.warnings]
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from rnncost.latency.onnxruntime_cpu.products import combined_s, far, row_calls, unpacked_s
+from rnncost.latency.onnxruntime_cpu.products import (
+    combined_s,
+    far,
+    row_calls,
+    threads_for,
+    unpacked_s,
+)
 
 if TYPE_CHECKING:
     from rnncost.profiles.onnxruntime import OnnxRuntimeCpu, Products
@@ -68,9 +74,13 @@ class Convolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def convolution_s(
-    conv: Convolution, constants: OnnxRuntimeCpu, convolutions: Convolutions, run_bytes: float
+    conv: Convolution,
+    constants: OnnxRuntimeCpu,
+    convolutions: Convolutions,
+    run_bytes: float,
+    threads: int = 1,
 ) -> float:
-    """Seconds on one thread, without what the node takes anyway."""
+    """Seconds on one or more threads, without what the node takes anyway."""
     byte_s, overlap = far(constants.products, run_bytes)
     memory = conv.weight_bytes * byte_s
     if conv.kind == "blocked":
@@ -81,8 +91,34 @@ def convolution_s(
         blocks = -(-conv.groups // convolutions.channels)
         seconds += conv.images * blocks * conv.lines * convolutions.row_s
     else:
-        seconds = conv.images * conv.groups * _gemm_s(conv, constants.products, convolutions)
-    return combined_s(seconds, memory, overlap)
+        return combined_s(_gemms_s(conv, constants, convolutions, threads), memory, overlap)
+    return _shared_s(combined_s(seconds, memory, overlap), conv.macs, constants, threads)
+
+
+def _shared_s(seconds: float, macs: int, constants: OnnxRuntimeCpu, threads: int) -> float:
+    """Work that threads share evenly, if there is enough of it."""
+    used = threads_for(1, 1, macs, threads)
+    return seconds if used == 1 else seconds / used + constants.fork_s
+
+
+def _gemms_s(
+    conv: Convolution, constants: OnnxRuntimeCpu, convolutions: Convolutions, threads: int
+) -> float:
+    """The products of all images and groups, one after the other.
+
+    Threads share the images where no columns are made. Else they share each single product,
+    and of the rest only columns that outnumber the filters, which are made piece by piece.
+    """
+    count = conv.images * conv.groups
+    around, product = _gemm_s(conv, constants.products, convolutions)
+    if conv.kind == "pointwise" and count > 1:
+        used = min(threads, count)
+        each = around + product
+        return -(-count // used) * each + (constants.fork_s if used > 1 else 0.0)
+    macs = conv.macs // max(1, count)
+    if conv.kind == "columns" and conv.filters <= conv.positions:
+        return count * _shared_s(around + product, macs, constants, threads)
+    return count * (around + _shared_s(product, macs, constants, threads))
 
 
 def _blocked_s(conv: Convolution, convolutions: Convolutions) -> float:
@@ -119,8 +155,10 @@ def _position_groups(width: int, channels: int) -> list[tuple[int, int]]:
     return [(size, whole), (rest, 1)] if rest else [(size, whole)]
 
 
-def _gemm_s(conv: Convolution, products: Products, convolutions: Convolutions) -> float:
-    """One group of one image as a product."""
+def _gemm_s(
+    conv: Convolution, products: Products, convolutions: Convolutions
+) -> tuple[float, float]:
+    """One group of one image as a product: seconds around it, and its own."""
     depth, columns, rows = conv.inputs * conv.taps, conv.positions, conv.filters
     if conv.kind == "transposed":
         depth, rows = conv.inputs, conv.filters * conv.taps
@@ -132,8 +170,8 @@ def _gemm_s(conv: Convolution, products: Products, convolutions: Convolutions) -
         seconds = 0.0
     seconds += convolutions.group_s
     if columns == 1:
-        return seconds + unpacked_s(products, 1, depth, rows, 0.0, 1.0)
-    return seconds + panel_s(products, convolutions, rows, depth, columns)
+        return seconds, unpacked_s(products, 1, depth, rows, 0.0, 1.0)
+    return seconds, panel_s(products, convolutions, rows, depth, columns)
 
 
 def panel_s(

@@ -16,6 +16,10 @@ from rnncost.profiles.onnxruntime import Cell, Cells, Copies, FarPoint, OnnxRunt
 ROW_TILES = {"avx512": (1, 2, 3, 4, 5, 6, 12), "avx2": (1, 2, 3, 4, 5, 6), "neon": (1, 2, 4)}
 """Rows that one call of MLAS's float kernel takes, by the widest vector extension."""
 
+_INT8_TILES = {"amx": (16, 64)}
+_INT8_TILE = (6, 4)
+"""Rows that one call of MLAS's 8-bit kernel takes, and the depth that it pads to."""
+
 _TILE_SHARE = {1: 0.38, 2: 0.6, 3: 0.8, 4: 0.88, 5: 0.9, 6: 0.92, 12: 1.0}
 """Share of the product's peak rate that a call of so many rows reaches."""
 
@@ -52,6 +56,7 @@ def default_constants(
     tick = 1 / clock_hz
     mac_s = 1 / (peak_macs_per_s * _PEAK_SHARE)
     tiles = tiles_for(isa)
+    int8_rows, int8_depth = _INT8_TILES.get(isa[:3], _INT8_TILE)
     int8_s = mac_s / 4
     working_sets = [factor * second_cache_bytes for factor in FAR_FACTORS]
     for size, _ in levels:  # an outer cache may be larger than the last of them
@@ -92,6 +97,8 @@ def default_constants(
             dot_mac_s=0.16 * tick,
             dot_output_s=1 * tick,
             dot_tail_s=10 * tick,
+            int8_rows=int8_rows,
+            int8_depth=int8_depth,
             int8_weight_s=2 * int8_s,
             int8_again_s=3 * int8_s,
             int8_mac_s=int8_s,

@@ -60,7 +60,7 @@ class Edges:
     """All sites, the site that makes each value, and those that read it."""
 
     def __init__(self, counted: Counted, outputs: Collection[str] = ()) -> None:
-        loops = list(_loops(counted))
+        loops = list(loops_of(counted))
         inside = {op.name for _, body in loops for op in body.ops}
         returned = {tensor.name for _, body in loops for tensor in body.outputs}
         # What a body takes from outside keeps its name; the state gets one of its own.
@@ -135,7 +135,7 @@ class Edges:
             self.renamed[site.output] = into.output
 
 
-def _loops(counted: Counted) -> Iterator[tuple[Op, Graph]]:
+def loops_of(counted: Counted) -> Iterator[tuple[Op, Graph]]:
     """Every Loop and Scan with its body, those in bodies too."""
     pending = [row.op for row in counted.ops if row.op.body is not None]
     while pending:

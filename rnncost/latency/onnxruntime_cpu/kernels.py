@@ -113,9 +113,8 @@ def kernel_time(
         seconds = _product_s(work, constants, operators, threads, crowded)
     else:
         node = "blocked_conv" if work.kind in ("blocked", "depthwise") else "conv"
-        whole = convolution_s(work, constants, operators.convolutions, crowded)
-        whole += units_s(work.around, operators)
-        seconds = _shared(whole, threads_for(1, 1, work.macs, threads), constants)
+        seconds = units_s(work.around, operators)
+        seconds += convolution_s(work, constants, operators.convolutions, crowded, threads)
     return KernelTime(
         fixed_s=float(getattr(operators.nodes, node)),
         compute_s=seconds,

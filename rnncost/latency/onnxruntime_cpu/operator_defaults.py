@@ -16,7 +16,7 @@ from rnncost.profiles.onnxruntime_operators import (
     StreamPoint,
 )
 
-FOOTPRINTS = (0.015, 0.06, 0.25, 0.6, 1.0, 1.6, 3.0)
+FOOTPRINTS = (0.015, 0.06, 0.25, 0.6, 1.0, 1.6, 3.0, 12.0, 40.0)
 """Bytes that an operator touches, in sizes of the second cache."""
 
 _NODES = {

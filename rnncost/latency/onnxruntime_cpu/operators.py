@@ -10,6 +10,7 @@ import msgspec
 from rnncost.graph.dim import hint
 from rnncost.latency.assembly import OpTime
 from rnncost.latency.onnxruntime_cpu import dense, elementwise, movement
+from rnncost.latency.onnxruntime_cpu.edges import loops_of
 from rnncost.latency.onnxruntime_cpu.fusion import fused
 from rnncost.latency.onnxruntime_cpu.kernels import Linear, kernel_time
 from rnncost.latency.onnxruntime_cpu.tensors import elements_of, output_of, size_of
@@ -91,7 +92,10 @@ def nodes_of(planned: Planned, channels: int) -> tuple[Node, ...]:
         return ()
     row = planned.row
     if row.op.body is not None:
-        return (Node(Linear(node="loop")), Node(TRIP, hint(row.op.trips)))
+        # What a loop hands on is copied once, at its end: its state, and what it collected.
+        copied = size_of(row.op.outputs)
+        around = Linear(node="loop", bytes=2 * copied, written=copied)
+        return (Node(around), Node(TRIP, hint(row.op.trips)))
     work = _with_extras(_own_work(planned, channels), planned)
     written = min(work.bytes, size_of(row.op.outputs))
     nodes = [Node(msgspec.structs.replace(work, written=written))]
@@ -117,6 +121,7 @@ def operator_times(
     """
     channels = operators.convolutions.channels
     plans = fused(counted, channels=channels, outputs=outputs)
+    trip_bytes = trip_bytes_of(counted)
     return [
         operator_time(
             nodes_of(plan, channels),
@@ -124,11 +129,25 @@ def operator_times(
             constants,
             operators,
             threads,
-            run_bytes,
+            min(run_bytes, trip_bytes.get(plan.row.op.name, run_bytes)),
             reach,
         )
         for plan, reach in zip(plans, reaches_of(plans), strict=True)
     ]
+
+
+def trip_bytes_of(counted: Counted) -> dict[str, int]:
+    """For each operator in the body of a loop, the bytes that a trip reads from outside it.
+
+    A body that runs again and again finds its weights where its own trips left them.
+    """
+    found: dict[str, int] = {}
+    for _, body in loops_of(counted):
+        made = {tensor.name for op in body.ops for tensor in op.outputs if tensor is not None}
+        read = {t.name: t for op in body.ops for t in op.inputs if t is not None}
+        outside = size_of(tensor for name, tensor in read.items() if name not in made)
+        found.update((op.name, outside) for op in body.ops)
+    return found
 
 
 def reaches_of(plans: Sequence[Planned]) -> list[int]:

@@ -19,8 +19,6 @@ COLUMN_TILE = 16
 CALL_COLUMNS = 32
 PACKED_DEPTH = 256
 UNPACKED_DEPTH = 128
-INT8_ROWS = 6
-INT8_DEPTH = 4
 MACS_A_THREAD = 65536
 """A product is split among threads when each gets at least so many MACs."""
 
@@ -129,12 +127,14 @@ def int8_s(
     slowdown: float,
 ) -> float:
     """Seconds of an 8-bit product with packed weights."""
-    calls = -(-rows // INT8_ROWS)
-    weights = -(-depth // INT8_DEPTH) * INT8_DEPTH * -(-columns // COLUMN_TILE) * COLUMN_TILE
+    tile = products.int8_rows
+    calls = -(-rows // tile)
+    padded = -(-depth // products.int8_depth) * products.int8_depth
+    weights = padded * -(-columns // COLUMN_TILE) * COLUMN_TILE
     byte_s, _ = far(products, working_set_bytes)
     memory = slowdown * byte_s * weights
-    first = min(rows, INT8_ROWS) * products.int8_mac_s + products.int8_weight_s
-    again = max(0, rows - INT8_ROWS) * products.int8_mac_s + (calls - 1) * products.int8_again_s
+    first = min(rows, tile) * products.int8_mac_s + products.int8_weight_s
+    again = max(0, rows - tile) * products.int8_mac_s + (calls - 1) * products.int8_again_s
     return weights * again + combined_s(weights * first, memory, products.int8_overlap)
 
 
