@@ -17,6 +17,7 @@ from rnncost.calibration.design import (
     SEED,
     THREADED_LAYERS,
     chosen_layers,
+    chosen_threaded_layers,
     random_layers,
 )
 from rnncost.calibration.fitting import layer_s
@@ -156,7 +157,9 @@ def test_calibration_and_suite_are_timed_in_the_same_rounds(
     ):
         assert timed[-200:] == ours
         own = timed[:-200]
-        chosen = chosen_layers(FACTS.second_cache_bytes) if threads == 1 else []
+        chosen = (
+            chosen_layers(FACTS.second_cache_bytes) if threads == 1 else chosen_threaded_layers()
+        )
         assert own == chosen + random_layers(drawn, SEED + threads - 1, MAX_MACS)
     assert [threads for threads, _ in machine.timed] == [1, 2]
 
@@ -171,6 +174,7 @@ def test_no_layer_of_the_suite_is_fitted_to(machine: MadeUpMachine, result: Suit
 def test_other_seeds_draw_other_layers(seed: int) -> None:
     fitted = {
         *chosen_layers(FACTS.second_cache_bytes),
+        *chosen_threaded_layers(),
         *random_layers(RANDOM_LAYERS, SEED, MAX_MACS),
         *random_layers(THREADED_LAYERS, SEED + 1, MAX_MACS),
     }

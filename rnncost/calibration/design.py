@@ -16,7 +16,7 @@ SHARES = (0.003, 0.02, 0.1, 0.35, 0.8, 1.2, 1.7, 3.0, 8.0, 18.0, 40.0)
 """Recurrent weights in sizes of the second cache."""
 
 RANDOM_LAYERS = 120
-THREADED_LAYERS = 60
+THREADED_LAYERS = 45
 """Drawn at random, for one thread and for more."""
 
 SEED = 20260
@@ -61,6 +61,17 @@ def chosen_layers(second_cache_bytes: float) -> list[Layer]:
             chosen.append(Layer(cell=cell, steps=24, rows=rows, inputs=inputs, hidden=hidden))
             chosen.append(Layer(cell=cell, steps=1, rows=1, inputs=inputs, hidden=hidden))
     return chosen
+
+
+def chosen_threaded_layers() -> list[Layer]:
+    """The layers that are not random, for more threads: small steps, which show what handing
+    work over takes, larger ones, which show what sharing takes, and batches that are split."""
+    cells: tuple[CellName, ...] = get_args(CellName)
+    return [
+        Layer(cell=cell, steps=40, rows=rows, inputs=16, hidden=hidden)
+        for cell in cells
+        for rows, hidden in ((1, 160), (1, 256), (1, 420), (1, 700), (4, 96), (4, 256), (12, 160))
+    ]
 
 
 def random_layers(count: int, seed: int, max_macs: int | None = None) -> list[Layer]:

@@ -14,6 +14,7 @@ from rnncost.calibration.design import (
     SEED,
     THREADED_LAYERS,
     chosen_layers,
+    chosen_threaded_layers,
     random_layers,
 )
 from rnncost.calibration.fitting import Residuals, fit_constants, fit_threads, held_out
@@ -197,7 +198,8 @@ def fit_more_threads(
     ``reference_s`` is what the reference kernel took while ``single``, the constants of one
     thread, were measured.
     """
-    layers = random_layers(THREADED_LAYERS, SEED + 1, MAX_MACS)
+    drawn = random_layers(THREADED_LAYERS, SEED + 1, MAX_MACS)
+    layers = [*chosen_threaded_layers(), *drawn]
     measured = measure_runs(
         prepare_layers([*layers, *extra], threads, progress),
         rounds=rounds,
@@ -215,7 +217,7 @@ def fit_more_threads(
 
     return Fitted(
         constants=fit(layers, seconds[: len(layers)]),
-        errors=held_out(fit, layers, seconds[: len(layers)], threads, len(layers)),
+        errors=held_out(fit, layers, seconds[: len(layers)], threads, len(drawn)),
         measured=measured,
         extra_s=tuple(seconds[len(layers) :]),
     )
