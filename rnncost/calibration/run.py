@@ -246,6 +246,8 @@ def profile_of(
     if facts.assumed:
         source += f"; not reported and assumed: {', '.join(facts.assumed)}"
     products = constants.products
+    # A call's weights are read once for all its rows.
+    int8_mac_s = products.int8_mac_s + products.int8_again_s / products.int8_rows
 
     def found(value: float, note: str = "") -> Quantity:
         return Quantity(value=value, kind="measured", source=source, note=note)
@@ -266,7 +268,7 @@ def profile_of(
         processor=Processor(isa=facts.isa),
         peak_macs_per_s=Peaks(
             fp32=found(1 / min(products.mac_s), "the fastest product kernel"),
-            int8=found(1 / products.int8_mac_s, "8-bit products of many rows"),
+            int8=found(1 / int8_mac_s, "8-bit products of many rows"),
         ),
         memory=_levels(facts, constants, found, size),
         onnxruntime_cpu=msgspec.structs.replace(constants, kind="measured", source=source),
