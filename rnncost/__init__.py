@@ -17,6 +17,11 @@ __version__ = "0.1.0"
 _LAZY = {
     "analyze": "rnncost.analysis",
     "calibrate": "rnncost.calibration.run",
+    "check": "rnncost.budgets.checking",
+    "compare": "rnncost.comparison",
+    "diff": "rnncost.difference",
+    "fit": "rnncost.search",
+    "numerics": "rnncost.along_time",
     "validate": "rnncost.validation",
     "Report": "rnncost.report.model",
     "load_profile": "rnncost.profiles.store",
@@ -32,18 +37,28 @@ __all__ = [
     "__version__",
     "analyze",
     "calibrate",
+    "check",
+    "compare",
+    "diff",
+    "fit",
     "list_profiles",
     "load_profile",
+    "numerics",
     "validate",
 ]
 
 if TYPE_CHECKING:
+    from rnncost.along_time import numerics
     from rnncost.analysis import analyze
+    from rnncost.budgets.checking import check
     from rnncost.calibration.run import calibrate
+    from rnncost.comparison import compare
+    from rnncost.difference import diff
     from rnncost.errors import RnncostError
     from rnncost.profiles.schema import HardwareProfile
     from rnncost.profiles.store import list_profiles, load_profile
     from rnncost.report.model import Report
+    from rnncost.search import fit
     from rnncost.validation import validate
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from rnncost import __version__
 from rnncost.counting.count import Counted, CountedOp, Counts, count
 from rnncost.errors import BindingError, ModelError, ShapeError
@@ -22,8 +24,10 @@ from rnncost.report.model import (
     Report,
     Tool,
     Totals,
+    Training,
     UncountedOp,
 )
+from rnncost.training.options import Options, training_options
 
 if TYPE_CHECKING:
     import onnx
@@ -64,6 +68,10 @@ def analyze(
     precision: str | None = None,
     symbolic: bool = True,
     sha256: bool = True,
+    training: bool = False,
+    optimizer: str | None = None,
+    bptt: int | None = None,
+    checkpoint: bool | int = False,
 ) -> Report:
     """Count what a model costs, and estimate its latency on each profile.
 
@@ -84,21 +92,19 @@ def analyze(
         precision: estimate as if the model ran in fp32, tf32, fp16, bf16 or int8.
         symbolic: also give the totals as formulas in the free dimensions.
         sha256: record the hash of the model file (a large file takes a while to hash).
+        training: also give what a training step costs, a module in training mode.
+        optimizer: adam (the default), sgd, sgd-momentum or none.
+        bptt: back-propagation through time is truncated to so many steps.
+        checkpoint: keep the states of every so many steps (True: the square root of all).
 
     Raises:
         ModelError: the model cannot be read or followed.
         BindingError: a dimension, shape or value does not fit the model.
         ProfileError: a profile is missing or wrong.
     """
-    loaded = _profiles(profiles)
-    threads = _whole("threads", threads)
-    request = Request(
-        dims={str(name): _whole(f"dimension {name!r}", n) for name, n in _named("dims", dims)},
-        shapes={str(name): _shape(name, shape) for name, shape in _named("shapes", shapes)},
-        values={str(name): input_value(name, value) for name, value in _named("values", values)},
-        trace=trace,
-        assume=assume,
-    )
+    options = training_options(training, optimizer, bptt, checkpoint, precision)
+    loaded, threads = _profiles(profiles), _whole("threads", threads)
+    request = request_of(dims, shapes, values, trace=trace, assume=assume)
     source = _load(model, inputs, request)
     counted = count(source.graph)
     _check_size(counted)
@@ -127,8 +133,58 @@ def analyze(
             estimate(counted, profile, threads=threads, precision=precision) for profile in loaded
         ],
         symbolic=formulas,
+        training=None
+        if options is None
+        else _training(model, inputs, request, source, options, loaded, threads, precision),
         warnings=[*source.warnings, *counted.warnings, *formula_warnings],
     )
+
+
+def request_of(
+    dims: Mapping[str, int] | None,
+    shapes: Mapping[str, Iterable[int]] | None,
+    values: Mapping[str, Any] | None,
+    *,
+    trace: bool = False,
+    assume: bool = True,
+) -> Request:
+    """What a caller settled, checked and in plain types.
+
+    Raises:
+        BindingError: a dimension, shape or value is none.
+    """
+    return Request(
+        dims={str(name): _whole(f"dimension {name!r}", n) for name, n in _named("dims", dims)},
+        shapes={str(name): _shape(name, shape) for name, shape in _named("shapes", shapes)},
+        values={str(name): input_value(name, value) for name, value in _named("values", values)},
+        trace=trace,
+        assume=assume,
+    )
+
+
+def _training(
+    model: Any,
+    inputs: Any,
+    request: Request,
+    source: Source,
+    options: Options,
+    profiles: Iterable[HardwareProfile],
+    threads: int,
+    precision: str | None,
+) -> Training:
+    """The cost of a training step; a module is followed once more, in training mode."""
+    from rnncost.latency.cudnn_training import training_estimates
+    from rnncost.training.block import training_block
+    from rnncost.training.costing import training_cost
+
+    if source.format == "torch":
+        source = _load(model, inputs, msgspec.structs.replace(request, training=True))
+    counted = count(source.graph)
+    cost = training_cost(source.graph, counted, source.trained, options)
+    estimates, notes = training_estimates(
+        counted, profiles, cost, threads=threads, precision=precision
+    )
+    return training_block(cost, counted, options, estimates, notes)
 
 
 def _profiles(given: Any) -> tuple[HardwareProfile, ...]:
@@ -208,7 +264,7 @@ def _load(model: Any, inputs: tuple[Any, ...], request: Request) -> Source:
             from rnncost.frontends.torch import load_exported
 
             return load_exported(text, request, cost_of=_macs)
-        if _is_factory(text):
+        if is_factory(text):
             from rnncost.frontends.torch import load_factory
 
             return load_factory(text, request)
@@ -238,7 +294,8 @@ def _load(model: Any, inputs: tuple[Any, ...], request: Request) -> Source:
     )
 
 
-def _is_factory(text: str) -> bool:
+def is_factory(text: str) -> bool:
+    """Whether a model is given as ``package.module:factory``, not as a file."""
     module, _, attribute = text.rpartition(":")
     return (
         attribute.isidentifier()
@@ -251,7 +308,7 @@ def _check_size(counted: Counted) -> None:
     """Refuse counts that no floating-point number holds: ratios and times would not exist."""
     totals = (getattr(counted.totals, field) for field in counted.totals.__struct_fields__)
     runs = (op.executions for op in counted.ops)
-    if max(map(_int, (*totals, *runs))) > _LARGEST_COUNT:
+    if max(map(hint, (*totals, *runs))) > _LARGEST_COUNT:
         raise ShapeError(
             "the model's dimensions or trip counts are too large: a count exceeds "
             "10^280; give smaller ones with --dim, --shape or --value"
@@ -264,14 +321,14 @@ def _macs(graph: Any) -> Dim:
 
 def _totals(counted: Counted) -> Totals:
     totals = counted.totals
-    macs = _int(totals.macs)
+    macs = hint(totals.macs)
     return Totals(
         **_metrics(totals),
-        wavefront_steps=_int(counted.wavefront_steps),
-        sequential_share=_int(totals.sequential_macs) / macs if macs else 0.0,
+        wavefront_steps=hint(counted.wavefront_steps),
+        sequential_share=hint(totals.sequential_macs) / macs if macs else 0.0,
         streamable=counted.streamable,
-        compulsory_arithmetic_intensity=_ratio(macs, _int(totals.compulsory_bytes)),
-        streamed_arithmetic_intensity=_ratio(macs, _int(totals.streamed_bytes)),
+        compulsory_arithmetic_intensity=_ratio(macs, hint(totals.compulsory_bytes)),
+        streamed_arithmetic_intensity=_ratio(macs, hint(totals.streamed_bytes)),
     )
 
 
@@ -282,10 +339,10 @@ def _row(op: CountedOp) -> OpRow:
         name=op.name,
         op_type=op.op.op_type,
         kind=cost.kind,
-        executions=_int(op.executions),
+        executions=hint(op.executions),
         precision=op.precision,
-        dims={letter: _int(dim) for letter, dim in cost.dims.items()},
-        extents={letter: _int(dim) for letter, dim in cost.extents.items()},
+        dims={letter: hint(dim) for letter, dim in cost.dims.items()},
+        extents={letter: hint(dim) for letter, dim in cost.extents.items()},
         textbook_params=cost.textbook_params,
         formulas=dict(cost.formulas),
         notes=list(cost.notes),
@@ -293,7 +350,7 @@ def _row(op: CountedOp) -> OpRow:
 
 
 def _metrics(counts: Counts) -> dict[str, int]:
-    metrics = {field: _int(getattr(counts, field)) for field in counts.__struct_fields__}
+    metrics = {field: hint(getattr(counts, field)) for field in counts.__struct_fields__}
     metrics["elementwise_ops"] = sum(
         metrics[part] for part in ("multiplies", "adds", "bias_adds", "activations")
     )
@@ -318,10 +375,6 @@ def _formulas(source: Source, counted: Counted) -> tuple[dict[str, str] | None, 
     if wrong:
         return formulas, (f"no single formula holds for {', '.join(wrong)} at these dimensions",)
     return formulas, ()
-
-
-def _int(dim: Dim) -> int:
-    return hint(dim)
 
 
 def _ratio(macs: int, size_bytes: int) -> float:

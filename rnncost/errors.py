@@ -9,7 +9,9 @@
     │   ├── ControlFlowError      a branch or trip count cannot be settled
     │   └── ModuleError           a PyTorch module or factory fails
     ├── BindingError              a --dim, --shape or --value does not fit the model
+    ├── VariantError              the model has no such variant
     ├── ProfileError              a hardware profile is missing or wrong
+    ├── BudgetError               a budget file is missing or wrong
     ├── ReportError               a report cannot be read or written
     ├── RuntimeUnavailableError   an optional package is missing
     └── MeasurementError          a model cannot be run or timed
@@ -58,6 +60,14 @@ class BindingError(RnncostError):
 
 class ProfileError(RnncostError):
     """A hardware profile is missing, ill-typed or contradicts itself."""
+
+
+class VariantError(RnncostError):
+    """A model cannot be changed as asked."""
+
+
+class BudgetError(RnncostError):
+    """A budget is missing, ill-typed or contradicts itself."""
 
 
 class ReportError(RnncostError):

@@ -76,7 +76,7 @@ def test_help() -> None:
     assert imported(main_of("--version")) <= HELP
 
 
-@pytest.mark.parametrize("command", ["analyze", "validate", "render", "profiles"])
+@pytest.mark.parametrize("command", ["analyze", "validate", "check", "render", "profiles"])
 def test_help_of_commands(command: str) -> None:
     assert imported(main_of(command, "--help")) <= HELP | {"msgspec", "typing_extensions"}
 

@@ -54,6 +54,7 @@ def test_the_wheel_is_typed_and_licensed(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "rnncost/py.typed" in names
+    assert {"rnncost/webpage/page.css", "rnncost/webpage/page.js"} <= set(names)
     assert any(n.endswith("licenses/LICENSE") for n in names)
     assert not any(n.startswith("tests/") for n in names)
 

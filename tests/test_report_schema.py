@@ -19,7 +19,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 # Keys of version 1: scripts read them, so none is renamed or dropped.
 CONTRACT = {
     "Report": "schema_version tool model bindings totals ops uncounted coverage estimates symbolic "
-    "warnings",
+    "training warnings",
     "Tool": "name version",
     "ModelInfo": "path format sha256 producer opset",
     "Bindings": "dims assumed shapes values traced",
@@ -40,6 +40,16 @@ CONTRACT = {
     "Estimate": "profile profile_version runtime threads precision latency_s latency_low_s "
     "latency_high_s sequential_s parallel_s overhead_s step_s bound_by dram_bytes level_bytes "
     "energy_j fits calibrated notes ops",
+    "Training": "optimizer runtime bptt_steps checkpoint_steps trained_params forward_macs "
+    "backward_data_macs backward_weight_macs recomputed_macs step_macs parameter_bytes "
+    "gradient_bytes optimizer_bytes input_bytes activation_bytes formula peak ops uncounted "
+    "estimates notes",
+    "TrainingOp": "name op_type forward_macs backward_data_macs backward_weight_macs "
+    "activation_bytes formula implementation",
+    "TrainingPeak": "where total_bytes parameter_bytes optimizer_bytes input_bytes "
+    "activation_bytes gradient_bytes transient_bytes",
+    "TrainingEstimate": "profile profile_version precision step_s step_low_s step_high_s forward_s "
+    "backward_data_s backward_weight_s recompute_s optimizer_s notes",
 }
 
 

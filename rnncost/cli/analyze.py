@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from rnncost.cli.options import (
-    DEFAULT_PROFILE,
     PRECISION_NAMES,
     estimate_options,
+    given_training,
     model_options,
     output_options,
     parse_dims,
     parse_shapes,
     parse_values,
     table_options,
+    training_options,
 )
 from rnncost.cli.output import REPORT_FORMATS, emit_report, parse_outputs
-
-if TYPE_CHECKING:
-    from rnncost.profiles.schema import HardwareProfile
 
 
 @click.command("analyze")
@@ -38,6 +34,7 @@ if TYPE_CHECKING:
     type=click.Choice(PRECISION_NAMES),
     help="Estimate as if the model ran in it; its own types otherwise.",
 )
+@training_options
 @output_options(REPORT_FORMATS)
 @table_options
 def command(
@@ -50,6 +47,11 @@ def command(
     profiles: tuple[str, ...],
     threads: int,
     precision: str | None,
+    training: bool,
+    optimizer: str | None,
+    bptt: int | None,
+    checkpoint: bool,
+    checkpoint_steps: int | None,
     outputs: tuple[str, ...],
     quiet: bool,
     verbose: bool,
@@ -65,8 +67,10 @@ def command(
     import sys
 
     import rnncost
+    from rnncost.profiles.store import default_profile
 
     places = parse_outputs(outputs, REPORT_FORMATS)
+    chosen = profiles or (default_profile(),)
     # A factory that prints must not spoil a report on stdout.
     with contextlib.redirect_stdout(sys.stderr):
         report = rnncost.analyze(
@@ -76,17 +80,10 @@ def command(
             values=parse_values(values),
             trace=trace,
             symbolic=symbolic,
-            profiles=profiles or _default_profiles(),
+            profiles=chosen,
             threads=threads,
             precision=precision,
             sha256=any(place.format == "json" for place in places),
+            **given_training(training, optimizer, bptt, checkpoint_steps or checkpoint),
         )
-    emit_report(report, places, quiet=quiet, verbose=verbose, color=color)
-
-
-def _default_profiles() -> tuple[str | HardwareProfile, ...]:
-    """This machine's profile where there is one, else the general one."""
-    from rnncost.profiles.store import host_profile
-
-    host = host_profile()
-    return (DEFAULT_PROFILE,) if host is None else (host,)
+    emit_report(report, places, quiet=quiet, verbose=verbose, color=color, profiles=chosen)

@@ -20,8 +20,13 @@ _COMPLETE = "_RNNCOST_COMPLETE"
 COMMANDS = {
     "analyze": "Count what a model costs and estimate its latency.",
     "validate": "Time models in ONNX Runtime beside their estimates, whole and node by node.",
+    "numerics": "Measure how long recurrent layers remember.",
+    "compare": "Show a model beside variants of itself, and say what each buys and costs.",
+    "check": "Hold models to the budgets of a project.",
+    "fit": "Find the designs that meet limits, and say how far the rest miss.",
     "calibrate": "Measure this machine and write its profile.",
     "profiles": "List, show and check hardware profiles.",
+    "diff": "Show what changed between two models or two reports.",
     "render": "Show an earlier JSON report in another format.",
 }
 
@@ -37,8 +42,8 @@ def cli() -> None:
     """What a recurrent network costs before it is deployed.
 
     Parameters, multiply-accumulates, memory traffic, sequential steps and latency, from
-    an ONNX file or a PyTorch module. Exit code 0: done; 1: an estimate outside its
-    tolerance; 2: a fault, told on stderr.
+    an ONNX file or a PyTorch module. Exit code 0: done; 1: over budget, or an
+    estimate outside its tolerance; 2: a fault, told on stderr.
     """
 
 

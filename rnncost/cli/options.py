@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from rnncost.errors import BindingError
+from rnncost.profiles import GENERAL_PROFILE
 
-DEFAULT_PROFILE = "x86-64-server-core"
+OPTIMIZER_NAMES = ("adam", "sgd", "sgd-momentum", "none")
 PRECISION_NAMES = ("fp32", "tf32", "fp16", "bf16", "int8")
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -55,7 +56,7 @@ def estimate_options(function: F) -> F:
             multiple=True,
             metavar="NAME|FILE",
             help="Hardware profile to estimate on; repeatable  [default: host if `rnncost "
-            f"calibrate` has written it, else {DEFAULT_PROFILE}].",
+            f"calibrate` has written it, else {GENERAL_PROFILE}].",
         ),
         click.option(
             "--threads",
@@ -66,6 +67,49 @@ def estimate_options(function: F) -> F:
         ),
     )
     return _apply(options, function)
+
+
+def training_options(function: F) -> F:
+    """What a training step is like."""
+    options = (
+        click.option("--training", is_flag=True, help="Also give what a training step costs."),
+        click.option(
+            "--optimizer",
+            type=click.Choice(OPTIMIZER_NAMES),
+            help="Optimizer of the training step  [default: adam].",
+        ),
+        click.option(
+            "--bptt",
+            type=click.IntRange(min=1),
+            metavar="K",
+            help="Back-propagation through time is truncated to K steps.",
+        ),
+        click.option(
+            "--checkpoint",
+            is_flag=True,
+            help="Keep the states of every √T steps alone, and compute the rest again.",
+        ),
+        click.option(
+            "--checkpoint-steps",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="The same with every N steps.",
+        ),
+    )
+    return _apply(options, function)
+
+
+def given_training(
+    training: bool, optimizer: str | None, bptt: int | None, checkpoint: bool | int
+) -> dict[str, Any]:
+    """The arguments of ``analyze`` for those of the options that were given."""
+    options = {
+        "training": training or None,
+        "optimizer": optimizer,
+        "bptt": bptt,
+        "checkpoint": checkpoint or None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def output_options(formats: Sequence[str]) -> Callable[[F], F]:

@@ -7,13 +7,17 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rnncost.errors import ReportError, nearest
 from rnncost.report.model import Report
 
-REPORT_FORMATS = ("table", "json", "csv", "markdown")
+if TYPE_CHECKING:
+    from rnncost.profiles.schema import HardwareProfile
+
+REPORT_FORMATS = ("table", "json", "csv", "markdown", "html")
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -28,6 +32,7 @@ def parse_outputs(items: Iterable[str], formats: Sequence[str]) -> tuple[Output,
 
     Raises:
         ReportError: an unknown format, two results in one place, or a missing folder.
+        RuntimeUnavailableError: the package that a format needs is not installed.
     """
     outputs = tuple(_parse(item, formats) for item in items)
     places = [os.path.realpath(o.path) if o.path else None for o in outputs]
@@ -38,15 +43,33 @@ def parse_outputs(items: Iterable[str], formats: Sequence[str]) -> tuple[Output,
     for output in outputs:
         if output.path:
             check_place(output.path)
+    if any(output.format == "html" for output in outputs):
+        from rnncost.webpage import require_bokeh
+
+        require_bokeh()
     return outputs
 
 
 def emit_report(
-    report: Report, outputs: Sequence[Output], *, quiet: bool, verbose: bool, color: str
+    report: Report,
+    outputs: Sequence[Output],
+    *,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+    profiles: Sequence[str | HardwareProfile] = (),
 ) -> None:
-    """Write a report in every format that was asked for."""
+    """Write a report in every format that was asked for.
+
+    ``profiles`` are those of its estimates, whose ceilings a page shows; by default those
+    that are found by their names.
+    """
 
     def render(output: Output) -> str:
+        if output.format == "html":
+            from rnncost.webpage import known_profiles, render_page
+
+            return render_page(report, profiles=known_profiles(report, profiles))
         return _render(report, output, quiet=quiet, verbose=verbose, color=color)
 
     emit(outputs, render, report.warnings, quiet=quiet)
@@ -54,7 +77,7 @@ def emit_report(
 
 def emit(
     outputs: Sequence[Output],
-    render: Callable[[Output], str],
+    render: Callable[[Output], str | bytes],
     warnings: Iterable[str],
     *,
     quiet: bool,
@@ -72,7 +95,7 @@ def emit(
             note(f"warning: {warning}")
 
 
-def write_all(outputs: Sequence[Output], render: Callable[[Output], str]) -> None:
+def write_all(outputs: Sequence[Output], render: Callable[[Output], str | bytes]) -> None:
     """Render everything first, so that a fault leaves nothing behind, then write it.
 
     Raises:
@@ -80,11 +103,16 @@ def write_all(outputs: Sequence[Output], render: Callable[[Output], str]) -> Non
     """
     texts = [render(output) for output in outputs]
     for output, text in zip(outputs, texts, strict=True):
+        if isinstance(text, bytes):
+            if output.path is None:
+                raise ReportError(f"-o {output.format} is no text: give it a file")
+            write_file(output.path, text)
+            continue
         whole = text if text.endswith("\n") else f"{text}\n"
         if output.path:
             write_file(output.path, whole)
         else:
-            write_stdout(whole, machine=output.format in ("json", "csv"))
+            write_stdout(whole, machine=output.format not in ("table", "markdown"))
 
 
 def write_stdout(text: str, *, machine: bool = False) -> None:
@@ -152,11 +180,18 @@ def _render(report: Report, output: Output, *, quiet: bool, verbose: bool, color
         from rnncost.report.summary import verdict
 
         return verdict(report)
-    from rnncost.report.table import DEFAULT_WIDTH, render_table
+    from rnncost.report.table import render_table
 
-    width = _terminal_width() if on_stdout and _on_terminal() else DEFAULT_WIDTH
+    width = text_width(on_stdout=on_stdout)
     colored = wants_color(color) if on_stdout else color == "always"
     return render_table(report, verbose=verbose, width=width, color=colored)
+
+
+def text_width(*, on_stdout: bool) -> int:
+    """The columns that a table may take: those of the terminal, or the usual number."""
+    from rnncost.report.table import DEFAULT_WIDTH
+
+    return _terminal_width() if on_stdout and _on_terminal() else DEFAULT_WIDTH
 
 
 def _on_terminal() -> bool:
@@ -180,7 +215,7 @@ def check_place(path: str) -> None:
         raise ReportError(f"cannot write {path}: it is a folder; add a file name")
 
 
-def write_file(path: str, text: str) -> None:
+def write_file(path: str, text: str | bytes) -> None:
     """Write a file whole or not at all.
 
     Raises:
@@ -189,9 +224,9 @@ def write_file(path: str, text: str) -> None:
     try:
         if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
             with open(path, "wb") as device:  # a pipe or /dev/stdout: nothing to replace
-                device.write(_utf8(text))
+                device.write(_encoded(text))
         else:
-            _replace(os.path.realpath(path), _utf8(text))
+            _replace(os.path.realpath(path), _encoded(text))
     except OSError as error:
         raise ReportError(f"cannot write {path}: {error.strerror}") from error
 
@@ -212,5 +247,5 @@ def _replace(path: str, data: bytes) -> None:
         raise
 
 
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
+def _encoded(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")

@@ -33,6 +33,7 @@ _DATA_ONLY = dict.fromkeys(range(1, 8), ROLE_CONSTANT)
     "Unsqueeze",
     "com.microsoft::ExpandDims",
     "torch::alias",
+    "torch::detach",
     roles=_DATA_ONLY,
 )
 def rename(op: Op) -> OpCost:

@@ -20,7 +20,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller settled about the model's inputs.
 
     ``assume`` allows stated defaults for free dimensions (batch-like 1, others 100);
-    without it a free dimension is an error that names it.
+    without it a free dimension is an error that names it. ``training`` asks for the graph
+    of a training step: a PyTorch module in training mode, with its dropout, and with the
+    places where forward cuts gradients off.
     """
 
     dims: Mapping[str, int] = msgspec.field(default_factory=dict)
@@ -28,6 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, InputValue] = msgspec.field(default_factory=dict)
     trace: bool = False
     assume: bool = True
+    training: bool = False
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     ``symbolic`` is the same graph with its free dimensions kept as expressions, or None
     when there are none or the model cannot be followed that way (``symbolic_reason``
     then says why). ``dims`` binds every free dimension, ``assumed`` names those bound by
-    default.
+    default. ``trained`` are the roots of the stored tensors that need gradients; None
+    where the model does not say (an ONNX file).
     """
 
     graph: Graph
@@ -52,3 +56,4 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, InputValue] = msgspec.field(default_factory=dict)
     traced: bool = False
     warnings: tuple[str, ...] = ()
+    trained: frozenset[str] | None = None

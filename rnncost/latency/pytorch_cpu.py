@@ -127,7 +127,7 @@ def pytorch_cpu(
 ) -> Prediction:
     """Predict the time of each row of a counted graph; see ``rnncost.latency.estimate``."""
     constants, missing = constants_of(profile)
-    device = device_of(_with_overheads(profile, constants), threads)
+    device = device_of(with_overheads(profile, constants), threads)
     ops = tuple([_row_time(row, device, constants, precision) for row in counted.ops])
     layers = [(row, time) for row, time in zip(counted.ops, ops, strict=True) if row.cost.dims]
     notes = list(device.rates.notes)
@@ -299,7 +299,7 @@ def _layer(row: CountedOp, precision: str | None) -> Layer | None:
     )
 
 
-def _with_overheads(profile: HardwareProfile, constants: Constants) -> HardwareProfile:
+def with_overheads(profile: HardwareProfile, constants: Constants) -> HardwareProfile:
     """The profile with PyTorch's times for what is not a recurrent layer."""
 
     def measured(seconds: float) -> Duration:

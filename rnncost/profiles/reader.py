@@ -57,8 +57,8 @@ class Document(msgspec.Struct, frozen=True):
         return self.places[path]
 
 
-def read_document(text: str, origin: str) -> Document:
-    """Read YAML text; ``origin`` names it in messages.
+def read_document(text: str, origin: str, what: str = "a profile") -> Document:
+    """Read YAML text; ``origin`` names it in messages, and ``what`` says what it holds.
 
     Raises:
         ProfileError: not YAML, empty, nested too deeply, or with aliases or tags.
@@ -67,7 +67,7 @@ def read_document(text: str, origin: str) -> Document:
 
     loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        _refuse_unwanted(yaml, loader, text, origin)
+        _refuse_unwanted(yaml, loader, text, origin, what)
         root: Any = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -80,7 +80,7 @@ def read_document(text: str, origin: str) -> Document:
     return Document(data, places, tuple(faults))
 
 
-def _refuse_unwanted(yaml: Any, loader: Any, text: str, origin: str) -> None:
+def _refuse_unwanted(yaml: Any, loader: Any, text: str, origin: str, what: str) -> None:
     """Walk the events, which needs no recursion, before anything is built from them."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=loader):
@@ -90,9 +90,9 @@ def _refuse_unwanted(yaml: Any, loader: Any, text: str, origin: str) -> None:
             if documents > 1:
                 raise ProfileError(f"{where}: a second YAML document starts here; keep one a file")
         elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise ProfileError(f"{where}: a profile has no anchors or aliases; write values out")
+            raise ProfileError(f"{where}: {what} has no anchors or aliases; write values out")
         elif getattr(event, "tag", None) not in (None, "!"):
-            raise ProfileError(f"{where}: a profile has no tags; remove {event.tag!r}")
+            raise ProfileError(f"{where}: {what} has no tags; remove {event.tag!r}")
         elif isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -100,7 +100,7 @@ def _refuse_unwanted(yaml: Any, loader: Any, text: str, origin: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
     if documents == 0:
-        raise ProfileError(f"{origin} is empty: a profile is a YAML mapping")
+        raise ProfileError(f"{origin} is empty: {what} is a YAML mapping")
 
 
 def _value(node: Any, path: Path, places: dict[Path, Place], faults: list[Fault]) -> Any:

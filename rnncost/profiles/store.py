@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 
 from rnncost.errors import ProfileError, nearest
+from rnncost.profiles import GENERAL_PROFILE
 from rnncost.profiles.extends import merged
 from rnncost.profiles.folders import profile_files, shipped_files, user_files, user_profile_folder
 from rnncost.profiles.reader import Document, Fault, Place, read_document
 from rnncost.profiles.schema import HardwareProfile
 
 __all__ = [
+    "default_profile",
     "host_profile",
     "list_profiles",
     "load_profile",
@@ -82,6 +84,15 @@ def host_profile() -> HardwareProfile | None:
     """
     path = user_files().get(HOST)
     return None if path is None else _load_file(path, named=True)
+
+
+def default_profile() -> HardwareProfile | str:
+    """This machine's profile where ``rnncost calibrate`` has written one, else a general name.
+
+    Raises:
+        ProfileError: the file is wrong.
+    """
+    return host_profile() or GENERAL_PROFILE
 
 
 def _is_file(name_or_path: str | Path) -> bool:

@@ -14,13 +14,22 @@ def report_from_json(text: str | bytes, where: str = "the report") -> Report:
     Raises:
         ReportError: the text is not JSON, not a report, or of another major version.
     """
+    return report_from_dict(json_value(text, where), where)
+
+
+def json_value(text: str | bytes, where: str) -> object:
+    """JSON text as plain values; ``where`` names the file in messages.
+
+    Raises:
+        ReportError: the text is not JSON, or has a figure that JSON does not know.
+    """
     import json
 
     def refuse(constant: str) -> float:
         raise ReportError(f"{where} has the figure {constant}, which JSON does not know")
 
     try:
-        data = json.loads(text, parse_constant=refuse)
+        value: object = json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ReportError(f"{where} is not JSON: {error.msg} at {place}") from error
@@ -30,7 +39,7 @@ def report_from_json(text: str | bytes, where: str = "the report") -> Report:
         raise ReportError(f"{where} has a number too long to read") from error
     except RecursionError as error:
         raise ReportError(f"{where} is nested too deeply to be a report") from error
-    return report_from_dict(data, where)
+    return value
 
 
 def report_from_dict(data: object, where: str = "the report") -> Report:

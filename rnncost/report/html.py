@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from rnncost.report import estimates, summary
+from rnncost.report import estimates, summary, training
 from rnncost.report.model import Report
 from rnncost.report.rows import Column, op_columns
 from rnncost.report.text import printable
@@ -31,6 +31,12 @@ def render_html_fragment(report: Report) -> str:
         parts += [
             _grid(estimates.estimate_columns(report)),
             _list(estimates.estimate_sentences(report)),
+        ]
+    if report.training is not None:
+        parts += [
+            _titled("Training step", (f"{k}: {v}" for k, v in training.training_lines(report))),
+            _grid(training.training_columns(report)),
+            _list(training.training_sentences(report)),
         ]
     parts += [
         _titled("Notes", summary.note_lines(report)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from rnncost.report import estimates, summary
+from rnncost.report import estimates, summary, training
 from rnncost.report.model import Report
 from rnncost.report.rows import Column, op_columns
 from rnncost.report.text import printable
@@ -24,6 +24,11 @@ def render_markdown(report: Report, *, verbose: bool = False) -> str:
     if report.estimates:
         blocks += [_grid(estimates.estimate_columns(report))]
         blocks += [_bullets(map(escape, estimates.estimate_sentences(report)))]
+    if report.training is not None:
+        blocks += ["**Training step**", _bullets(_labelled(training.training_lines(report)))]
+        blocks += [_grid(training.training_columns(report))]
+        sentences = training.training_sentences(report, verbose=verbose)
+        blocks += [_bullets(map(escape, sentences))] if sentences else []
     formulas = [f"{key} = {text}" for key, text in summary.formula_lines(report, verbose=verbose)]
     blocks += _section("As formulas", map(escape, formulas))
     if verbose:

@@ -161,6 +161,81 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     ops: list[OpEstimate] = msgspec.field(default_factory=list)
 
 
+class TrainingOp(msgspec.Struct, frozen=True, kw_only=True):
+    """One operator in a training step, all executions. ``formula`` has ``activation_bytes`` of
+    a recurrent layer, in its steps T and rows B.
+    """
+
+    name: str
+    op_type: str
+    forward_macs: Count = 0
+    backward_data_macs: Count = 0
+    backward_weight_macs: Count = 0
+    activation_bytes: Count = 0
+    formula: str = ""
+    implementation: str = ""
+
+
+class TrainingPeak(msgspec.Struct, frozen=True, kw_only=True):
+    """The highest point of memory in a training step, and what it is made of."""
+
+    where: str
+    total_bytes: Count
+    parameter_bytes: Count
+    optimizer_bytes: Count
+    input_bytes: Count
+    activation_bytes: Count
+    gradient_bytes: Count
+    transient_bytes: Count
+
+
+class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The predicted time of a training step; ``step_s`` is the sum of its parts."""
+
+    profile: str
+    profile_version: str
+    precision: str
+    step_s: Amount
+    step_low_s: Amount | None = None
+    step_high_s: Amount | None = None
+    forward_s: Amount
+    backward_data_s: Amount
+    backward_weight_s: Amount
+    recompute_s: Amount
+    optimizer_s: Amount
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training step costs; docs/training.md defines every number.
+
+    ``bptt_steps`` and ``checkpoint_steps`` are those of truncation and of checkpointing, None
+    without. ``formula`` has the activation bytes of all recurrent layers.
+    """
+
+    optimizer: str
+    runtime: str
+    bptt_steps: Count | None = None
+    checkpoint_steps: Count | None = None
+    trained_params: Count
+    forward_macs: Count
+    backward_data_macs: Count
+    backward_weight_macs: Count
+    recomputed_macs: Count
+    step_macs: Count
+    parameter_bytes: Count
+    gradient_bytes: Count
+    optimizer_bytes: Count
+    input_bytes: Count
+    activation_bytes: Count
+    formula: str = ""
+    peak: TrainingPeak
+    ops: list[TrainingOp] = msgspec.field(default_factory=list)
+    uncounted: list[UncountedOp] = msgspec.field(default_factory=list)
+    estimates: list[TrainingEstimate] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a model costs. ``str(report)`` is the table, ``to_dict()`` the JSON."""
 
@@ -174,6 +249,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Share
     estimates: list[Estimate] = msgspec.field(default_factory=list)
     symbolic: dict[str, str] | None = None
+    training: Training | None = None
     warnings: list[str] = msgspec.field(default_factory=list)
 
     def __str__(self) -> str:

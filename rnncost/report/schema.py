@@ -20,6 +20,7 @@ DESCRIPTIONS: dict[str, str] = {
     "coverage": "share of operators that are counted, 0 to 1",
     "estimates": "one object for each hardware profile",
     "symbolic": "totals as formulas in the free dimensions; null when there is none",
+    "training": "cost of a training step; null where it was not asked for",
     "warnings": "sentences for the reader",
     # tool, model, bindings
     "name": "name of the operator; for PyTorch the path of its module",
@@ -90,6 +91,33 @@ DESCRIPTIONS: dict[str, str] = {
     "fits": "whether the model fits the device; null where a size is unknown",
     "calibrated": "whether the profile was measured; false for data-sheet figures",
     "weights": "whether the weights fit",
+    # training
+    "optimizer": "adam, sgd, sgd-momentum or none",
+    "bptt_steps": "steps that back-propagation is truncated to; null without truncation",
+    "checkpoint_steps": "steps of a checkpointed segment; null without checkpointing",
+    "trained_params": "weight scalars that get a gradient",
+    "forward_macs": "multiply-accumulates of the forward pass",
+    "backward_data_macs": "multiply-accumulates of the gradients of activations",
+    "backward_weight_macs": "multiply-accumulates of the gradients of weights",
+    "recomputed_macs": "multiply-accumulates that checkpointing executes a second time",
+    "step_macs": "multiply-accumulates of the whole step",
+    "parameter_bytes": "size of the stored weights, bytes",
+    "gradient_bytes": "size of the gradients of weights, bytes",
+    "optimizer_bytes": "size of the optimiser's state, bytes",
+    "input_bytes": "size of the model's inputs, bytes",
+    "formula": "activation_bytes of recurrent layers in their steps T and rows B",
+    "implementation": "PyTorch's CPU implementation of a recurrent layer: oneDNN, native or cell",
+    "peak": "the highest point of memory in the step",
+    "where": "what runs at that point",
+    "total_bytes": "sum of the sizes below, bytes",
+    "transient_bytes": "everything else that is alive then, bytes",
+    "step_low_s": "low end of the range of 90 % of steps, seconds; null when unknown",
+    "step_high_s": "high end of the range of 90 % of steps, seconds; null when unknown",
+    "forward_s": "predicted time of the forward pass, seconds",
+    "backward_data_s": "predicted time of the gradients of activations, seconds",
+    "backward_weight_s": "predicted time of the gradients of weights, seconds",
+    "recompute_s": "predicted time of what checkpointing runs again, seconds",
+    "optimizer_s": "predicted time of the optimiser, seconds",
 }
 """What each key means, and its unit."""
 
@@ -100,6 +128,13 @@ SPECIFIC: dict[tuple[str, str], str] = {
     ("OpEstimate", "latency_s"): "predicted time of this operator in one run, seconds",
     ("OpEstimate", "step_s"): "time of one of its steps, seconds; null unless recurrent",
     ("OpEstimate", "overhead_s"): "part of its time in starting it, seconds",
+    ("Training", "activation_bytes"): "size of what is kept for the backward pass, bytes",
+    ("Training", "uncounted"): "operators whose backward pass is not counted, and why",
+    ("Training", "estimates"): "one object for each profile of a GPU with cuDNN",
+    ("TrainingOp", "activation_bytes"): "size of what it keeps for the backward pass, bytes",
+    ("TrainingPeak", "activation_bytes"): "size of what is kept then, bytes",
+    ("TrainingPeak", "gradient_bytes"): "size of the gradients that are there then, bytes",
+    ("TrainingEstimate", "step_s"): "predicted time of the whole training step, seconds",
 }
 """Keys that mean something of their own in one of the report's types."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rnncost.report import estimates, summary
+from rnncost.report import estimates, summary, training
 from rnncost.report.model import Report
 from rnncost.report.rows import Column, op_columns
 from rnncost.report.text import printable, shorten_all
@@ -16,7 +16,7 @@ _MIN_NAME_WIDTH = 8
 _TYPE_WIDTH = 20
 _DROPPABLE = (
     *("precision", "elementwise", "streamed", "runs", "seq %", "textbook", "steps"),
-    *("MACs %", "D", "B"),
+    *("MACs %", "D", "B", "runs as", "kept"),
 )
 _BOLD, _YELLOW, _RED = "1", "33", "31"
 
@@ -48,6 +48,13 @@ def render_table(
         table = _grid(_fit(estimates.estimate_columns(report), width - _GAP))
         heading, *sentences = section("estimates", estimates.estimate_sentences(report))[1:]
         lines += ["", heading, *(f"  {row}" for row in table), *sentences]
+    if report.training is not None:
+        table = _grid(_fit(training.training_columns(report), width - _GAP), totals=1)
+        totals = _labelled(training.training_lines(report), width - _GAP)
+        heading, *sentences = section(
+            "training step", training.training_sentences(report, verbose=verbose)
+        )[1:]
+        lines += ["", heading, *(f"  {row}" for row in (*totals, *table)), *sentences]
     if verbose:
         formulas = [f"{name}: {text}" for name, text in summary.op_formula_lines(report)]
         lines += section("formulas of one execution", formulas)

@@ -51,7 +51,7 @@ _TWINS = {
     "TITAN Xp": "TITAN X (Pascal)",
 }
 """Cards whose data sheets differ by a few percent: to know one is to know the other."""
-_GATES = {"vanilla": 1, "gru": 3, "lstm": 4}
+GATES = {"vanilla": 1, "gru": 3, "lstm": 4}
 _CASE = ("phase", "precision", "cell", "hidden_size", "batch", "steps")
 
 
@@ -102,26 +102,34 @@ class Row(msgspec.Struct, frozen=True):
         return self.precision.startswith("fp16")
 
 
-def published_rows() -> list[Row]:
-    """The published times of forward passes, of training and of inference sheets."""
+def sheet_rows() -> list[Row]:
+    """All published times: forward passes of training and inference, and backward passes."""
     with files("rnncost.suites").joinpath("published.csv").open(encoding="utf-8") as file:
         lines = csv.DictReader(line for line in file if not line.startswith("#"))
-        rows = [msgspec.convert(dict(line), Row, strict=False) for line in lines]
-    return [row for row in rows if row.phase in ("fwd", "inference")]
+        return [msgspec.convert(dict(line), Row, strict=False) for line in lines]
 
 
-def sample_of(row: Row) -> Sample:
-    """A row as the model sees it: from its shape and the data sheet of its device."""
+def published_rows() -> list[Row]:
+    """The published times of forward passes, of training and of inference sheets."""
+    return [row for row in sheet_rows() if row.phase in ("fwd", "inference")]
+
+
+def gpu_of(row: Row) -> Gpu:
+    """The device of a row, from its data sheet."""
     facts = DEVICES[row.device]
     flops = facts.fp16_flops if row.half else facts.fp32_flops
     # Data sheets say nothing of the bandwidth of L2: the memory's is taken for both.
-    gpu = Gpu(
+    return Gpu(
         macs_per_s=flops / 2,
         cores=facts.cores,
         weight_levels=((facts.l2_bytes, facts.bytes_per_s), (math.inf, facts.bytes_per_s)),
     )
-    layer = Layer(
-        gates=_GATES[row.cell],
+
+
+def layer_of(row: Row) -> Layer:
+    """The layer of a row."""
+    return Layer(
+        gates=GATES[row.cell],
         hidden=row.hidden_size,
         output=row.hidden_size,
         batch=row.batch,
@@ -129,7 +137,11 @@ def sample_of(row: Row) -> Sample:
         directions=1,
         element_bytes=2 if row.half else 4,
     )
-    return Sample(work_of_layer(layer, gpu), row.time_s)
+
+
+def sample_of(row: Row) -> Sample:
+    """A forward row as the model sees it: from its shape and the data sheet of its device."""
+    return Sample(work_of_layer(layer_of(row), gpu_of(row)), row.time_s)
 
 
 def fit_rows(rows: Iterable[Row], start: Constants = START, pull: float = PULL) -> Constants:
@@ -158,8 +170,11 @@ def published_suite() -> SuiteResult:
         math.log(case.measured_s / case.predicted_s) for case in cases if case.group == LEFT_OUT
     ]
     unseen = [row for row in rows if row.device == "GTX 1080 Ti"]
-    cases += _cases(UNSEEN, unseen, constants, _bounds(errors), five)
+    cases += _cases(UNSEEN, unseen, constants, bounds_of(errors), five)
     cases += _newer_cases([row for row in rows if row.device == "Tesla V100"])
+    from rnncost.suites.published_backward import backward_cases
+
+    cases += backward_cases()
     return SuiteResult(
         suite="published",
         cases=cases,
@@ -181,12 +196,12 @@ def _device_cases(device: str, rows: Sequence[Row]) -> list[Case]:
     own = [row for row in rows if row.device == device]
     constants = fit_rows(others)
     plain, tuned = _held_out_errors(others)
-    cases = _cases(LEFT_OUT, own, constants, _bounds(plain), others)
+    cases = _cases(LEFT_OUT, own, constants, bounds_of(plain), others)
 
     shapes, scored = _with_three_shapes(own, constants)
-    ratio = _median([row.time_s / _copy(row, others) for row in shapes])
+    ratio = _median([row.time_s / copied_s(row, others) for row in shapes])
     for row, tuned_constants in scored:
-        case = _case(THREE_SHAPES, row, tuned_constants, _bounds(tuned), others)
+        case = _case(THREE_SHAPES, row, tuned_constants, bounds_of(tuned), others)
         baselines = {**case.baselines, SCALED: case.baselines[COPY] * ratio}
         cases.append(msgspec.structs.replace(case, baselines=baselines))
 
@@ -195,7 +210,7 @@ def _device_cases(device: str, rows: Sequence[Row]) -> list[Case]:
         known = {row.case for row in others}
         own = [row for row in own if row.case in known]
         plain, _ = _held_out_errors(others)
-        cases += _cases(NO_TWIN, own, fit_rows(others), _bounds(plain), others)
+        cases += _cases(NO_TWIN, own, fit_rows(others), bounds_of(plain), others)
     return cases
 
 
@@ -241,7 +256,7 @@ def _newer_cases(rows: Sequence[Row]) -> list[Case]:
     errors = {h: [_error(row, fits[h]) for row in rows if row.hidden_size == h] for h in sizes}
     cases = []
     for h in sizes:
-        bounds = _bounds([e for other in sizes if other != h for e in errors[other]])
+        bounds = bounds_of([e for other in sizes if other != h for e in errors[other]])
         own = [row for row in rows if row.hidden_size == h]
         cases += [_case(NEWER, row, fits[h], bounds, ()) for row in own]
     return cases
@@ -265,22 +280,13 @@ def _case(
     others: Sequence[Row],
 ) -> Case:
     predicted_s = predict(row, constants)
-    baselines = {ROOFLINE: _roofline(row)}
+    baselines = {ROOFLINE: roofline_s(row)}
     if others:
-        baselines[COPY] = _copy(row, others)
+        baselines[COPY] = copied_s(row, others)
     return Case(
-        name=f"{row.device} {row.precision} {row.cell} H={row.hidden_size} B={row.batch} "
-        f"T={row.steps} {row.phase}",
+        name=name_of(row),
         group=group,
-        features={
-            "device": row.device,
-            "precision": row.precision,
-            "cell": row.cell,
-            "H": row.hidden_size,
-            "B": row.batch,
-            "T": row.steps,
-            "library": row.library,
-        },
+        features=features_of(row),
         measured_s=row.time_s,
         predicted_s=predicted_s,
         low_s=predicted_s * bounds[0],
@@ -289,15 +295,36 @@ def _case(
     )
 
 
-def _roofline(row: Row) -> float:
+def name_of(row: Row) -> str:
+    """What a row is about, in words."""
+    return (
+        f"{row.device} {row.precision} {row.cell} H={row.hidden_size} B={row.batch} "
+        f"T={row.steps} {row.phase}"
+    )
+
+
+def features_of(row: Row) -> dict[str, str | int | float]:
+    """What a row's error may depend on."""
+    return {
+        "device": row.device,
+        "precision": row.precision,
+        "cell": row.cell,
+        "H": row.hidden_size,
+        "B": row.batch,
+        "T": row.steps,
+        "library": row.library,
+    }
+
+
+def roofline_s(row: Row) -> float:
     """The larger of FLOPs by peak and of R's bytes by bandwidth, every step."""
     facts = DEVICES[row.device]
-    weights = _GATES[row.cell] * row.hidden_size**2
+    weights = GATES[row.cell] * row.hidden_size**2
     flops_s = 2 * weights * row.batch / (facts.fp16_flops if row.half else facts.fp32_flops)
     return row.steps * max(flops_s, weights * (2 if row.half else 4) / facts.bytes_per_s)
 
 
-def _copy(row: Row, others: Sequence[Row]) -> float:
+def copied_s(row: Row, others: Sequence[Row]) -> float:
     """The measured time of the same case on the device whose data sheet is nearest.
 
     Nearest by the sum of squared logarithms of the ratios of peak, multiprocessors,
@@ -319,7 +346,7 @@ def _error(row: Row, constants: Constants) -> float:
     return math.log(row.time_s / predict(row, constants))
 
 
-def _bounds(errors: Sequence[float]) -> tuple[float, float]:
+def bounds_of(errors: Sequence[float]) -> tuple[float, float]:
     """The ratios of measured to predicted time that 5 % and 95 % of the errors lie below."""
     import numpy as np
 

@@ -103,6 +103,8 @@ class Tracer:
         call = Call(func, args, kwargs, self.locate(schema.name))
         if schema.writes and schema.name in _RESHAPED_IN_PLACE:
             return func(*args, **kwargs)
+        if schema.name == "detach" and self.recorder.training:
+            return self._cut_off(call)
         parents = [self.memory.view(t) for t in call.tensors]
         self._check_indices(call)
         result = self._run(call)
@@ -110,6 +112,16 @@ class Tracer:
         self._record(call, parents)
         if schema.writes and call.outputs:
             return call.outputs[0] if len(call.outputs) == 1 else tuple(call.outputs)
+        return result
+
+    def _cut_off(self, call: Call) -> Any:
+        """``detach`` as an operator of its own: what reads the result sends no gradient back."""
+        source = call.tensors[0]
+        value = self.recorder.read(source)
+        zero = self.memory.is_zero(source)
+        result = source.clone()
+        self.recorder.emit(call.site, "torch::detach", [value], [result])
+        self.memory.buffer(result).zero = zero
         return result
 
     def needs(self, what: str) -> DataNeededError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -38,14 +39,15 @@ def follow_program(
     blanks = tuple([(name, _blank(value, dims)) for name, value in declared.items()])
     given = override(Arguments((), blanks), list(declared), request, torch.get_default_dtype())
     try:
-        return _followed(program, given, cost_of, real=request.trace), dims, assumed
+        followed = _followed(program, given, cost_of, request, real=request.trace)
+        return followed, dims, assumed
     except DataNeededError as error:
         if request.trace:
             raise ModuleError(f"the program cannot be followed: {error}") from error
         made_up = ", ".join(given.labels(empty=True))
         warning = f"ran the program for real on random {made_up}: {error}"
     try:
-        followed = _followed(program, given, cost_of, real=True)
+        followed = _followed(program, given, cost_of, request, real=True)
     except DataNeededError as error:
         raise ModuleError(f"the program cannot be followed: {error}") from error
     warnings = (warning, *followed.warnings)
@@ -114,12 +116,18 @@ def _size(size: Any, dims: Mapping[str, int]) -> int:
     return int(expression.subs({s: dims[str(s)] for s in expression.free_symbols}))
 
 
-def _followed(program: Any, given: Arguments, cost_of: CostOf, *, real: bool) -> Followed:
-    recorder = Recorder()
+def _followed(
+    program: Any, given: Arguments, cost_of: CostOf, request: Request, *, real: bool
+) -> Followed:
+    recorder = Recorder(training=request.training)
     tracer = Tracer(recorder, real=real)
     root = _root_name(program)
     state = _state(program, recorder, root)
-    with restored(recorder), torch.random.fork_rng(devices=[]), torch.inference_mode():
+    with ExitStack() as stack:
+        stack.enter_context(restored(recorder))
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(torch.set_grad_enabled(request.training))
         fed = feed(given, real=real, integers=(), device="cpu")
         inputs = take_in(recorder, fed)
         values = {**state, **fed.kwargs}

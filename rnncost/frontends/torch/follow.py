@@ -62,28 +62,40 @@ _STATISTICS = {"BatchNormalization": (3, 4)}
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """A graph with the inputs it was made from, and what the user should know."""
+    """A graph with the inputs it was made from, and what the user should know.
+
+    ``trained`` names the stored tensors that ask for gradients.
+    """
 
     graph: Graph
     fed: Fed
     warnings: tuple[str, ...]
+    trained: frozenset[str] = frozenset()
 
 
-def follow(module: Any, given: Arguments, integers: Sequence[str], *, real: bool) -> Followed:
-    """Run a module's forward once and write down its operators.
+def follow(
+    module: Any,
+    given: Arguments,
+    integers: Sequence[str],
+    *,
+    real: bool,
+    training: bool = False,
+) -> Followed:
+    """Run a module's forward once, in evaluation or training mode, and write down its operators.
 
     Raises:
         DataNeededError: forward reads elements of a tensor that is only a shape.
         IntegerNeededError: an input taken for floating point holds indices.
         ModuleError: forward raises.
     """
-    recorder = Recorder()
+    recorder = Recorder(training=training)
     tracer = Tracer(recorder, real=real)
     root = type(module).__name__
     names = {id(one): path or root for path, one in module.named_modules()}
     tracer.path[:] = [root]
     keep(recorder, module, root)
-    with undisturbed(module), restored(recorder), paths(tracer.path, names):
+    undone = undisturbed(module, training=training)
+    with undone, restored(recorder), paths(tracer.path, names):
         fed = feed(given, real=real, integers=integers, device=_device(module))
         inputs = take_in(recorder, fed)
         outputs = run(tracer, lambda: module(*fed.args, **fed.kwargs), names, root)
@@ -204,7 +216,8 @@ def finish(
         if not used.get(root.name, False):
             _set_aside(recorder, root)
     results = [t for t in outputs if not recorder.is_constant(t)]
-    return Followed(recorder.graph(inputs, results), fed, tuple(warnings))
+    trained = frozenset(root.name for root in recorder.memory.roots if root.trained)
+    return Followed(recorder.graph(inputs, results), fed, tuple(warnings), trained)
 
 
 def _used(recorder: Recorder) -> dict[str, bool]:

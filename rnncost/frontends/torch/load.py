@@ -36,10 +36,10 @@ def load_module(module: Any, inputs: Any, request: Request, name: str = "") -> S
         ModuleError: inputs are missing, forward raises, or the module cannot be followed.
         RuntimeUnavailableError: PyTorch is not installed.
     """
-    _import_torch()
+    import_torch()
     from rnncost.frontends.torch.inputs import arguments
 
-    module = _followable(module)
+    module = followable(module)
     if request.dims:
         first = next(iter(request.dims))
         raise BindingError(
@@ -58,7 +58,17 @@ def load_factory(target: str, request: Request) -> Source:
     Raises:
         ModuleError: the import or the factory fails, or the result is no module.
     """
-    _import_torch()
+    module, inputs = made_by_factory(target)
+    return load_module(module, inputs, request, target)
+
+
+def made_by_factory(target: str) -> tuple[Any, Any]:
+    """The module of ``package.module:factory``, and its inputs or None.
+
+    Raises:
+        ModuleError: the import or the factory fails, or the result is no module.
+    """
+    import_torch()
     import torch
 
     made = build(target)
@@ -70,7 +80,7 @@ def load_factory(target: str, request: Request) -> Source:
             f"the factory {target} returned {type(made).__name__}, neither a module nor "
             "(module, inputs)"
         )
-    return load_module(made, inputs, request, target)
+    return made, inputs
 
 
 def load_exported(
@@ -90,7 +100,7 @@ def load_exported(
     if isinstance(program, (str, Path)):
         path = str(program)
         check_program(Path(program))
-    _import_torch()
+    import_torch()
     from rnncost.frontends.torch.exported import follow_program
 
     if path:
@@ -123,7 +133,7 @@ def _followed(module: Any, given: Any, request: Request) -> tuple[Followed, list
     warnings: list[str] = []
     real = request.trace
     while True:
-        result = _attempt(module, given, integers, real)
+        result = _attempt(module, given, integers, real, request.training)
         if isinstance(result, IntegerNeededError):
             if result.label in integers:
                 raise ModuleError(
@@ -148,13 +158,13 @@ def _followed(module: Any, given: Any, request: Request) -> tuple[Followed, list
 
 
 def _attempt(
-    module: Any, given: Any, integers: list[str], real: bool
+    module: Any, given: Any, integers: list[str], real: bool, training: bool
 ) -> Followed | IntegerNeededError | DataNeededError:
     from rnncost.frontends.torch.dispatch import DataNeededError, IntegerNeededError
     from rnncost.frontends.torch.follow import follow
 
     try:
-        return follow(module, given, integers, real=real)
+        return follow(module, given, integers, real=real, training=training)
     except (IntegerNeededError, DataNeededError) as error:
         return error
 
@@ -183,10 +193,11 @@ def source_of(
         values=request.values,
         traced=traced,
         warnings=(*warnings, *followed.warnings),
+        trained=followed.trained,
     )
 
 
-def _followable(module: Any) -> Any:
+def followable(module: Any) -> Any:
     """The module itself, out of torch.compile's wrapper.
 
     Raises:
@@ -204,7 +215,12 @@ def _followable(module: Any) -> Any:
     return module
 
 
-def _import_torch() -> None:
+def import_torch() -> None:
+    """Import PyTorch.
+
+    Raises:
+        RuntimeUnavailableError: it is not installed.
+    """
     if "torch" in sys.modules:
         return
     try:

@@ -156,6 +156,7 @@ class Memory:
             offset=offset,
             stride=stride,
             kind=kind,
+            trained=bool(tensor.requires_grad),
         )
         buffer.roots.append(root)
         self.roots.append(root)

@@ -64,9 +64,13 @@ class Pending(msgspec.Struct, kw_only=True):
 
 
 class Recorder:
-    """Collects operators; gives and remembers the name of every value."""
+    """Collects operators; gives and remembers the name of every value.
 
-    def __init__(self) -> None:
+    For ``training`` it marks what forward runs without gradients (``no_grad``).
+    """
+
+    def __init__(self, *, training: bool = False) -> None:
+        self.training = training
         self.memory = Memory()
         self.ops: list[Pending] = []
         self.warnings: list[str] = []
@@ -208,6 +212,8 @@ class Recorder:
             outputs = tuple(
                 [t and msgspec.structs.replace(t, stored=t.stored or stored) for t in outputs]
             )
+        if self.training and not torch.is_grad_enabled():
+            attrs = {**attrs, "no_grad": 1}
         self.ops.append(
             Pending(
                 site=site,

@@ -17,6 +17,7 @@ from rnncost.frontends.torch.memory import dtype_name
 from rnncost.frontends.torch.recorder import Recorder
 from rnncost.frontends.torch.rules_dense import reshaped
 from rnncost.frontends.torch.shapes import Answer, shapes
+from rnncost.graph.dim import hint
 from rnncost.graph.ir import AttrValue, Tensor
 
 LAYERS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -110,7 +111,10 @@ def emit_stack(recorder: Recorder, call: Call, stack: Stack) -> None:
     features = int(stack.x.shape[-1])
     x = reshaped(recorder.read(stack.x), (*lead, features))
     final: list[list[Tensor]] = [[] for _ in stack.states]
+    dropped = bool(call.get("train", False) and call.get("dropout", 0.0))
     for number, weights in enumerate(stack.layers):
+        if number and dropped:
+            x = _dropped(recorder, call, x)
         suffix = f".l{number}" if len(stack.layers) > 1 else ""
         initial = [_initial(recorder, state, number, stack) for state in stack.states]
         y, *ends = _layer(recorder, call, stack, weights, x, initial, suffix)
@@ -124,6 +128,13 @@ def emit_stack(recorder: Recorder, call: Call, stack: Stack) -> None:
             recorder.write(tensor, reshaped(values[0], tensor.shape), call.site)
         else:
             recorder.later(tensor, _stacked(recorder, call, tensor, values))
+
+
+def _dropped(recorder: Recorder, call: Call, x: Tensor) -> Tensor:
+    """Dropout between two layers, in training alone: a mask and a product."""
+    site = msgspec.structs.replace(call.site, label="dropout")
+    result = recorder.new(x.dtype, [hint(size) for size in x.shape or ()])
+    return recorder.emit(site, "Mul", [x], [result])[0] or result
 
 
 def _stacked(recorder: Recorder, call: Call, tensor: Any, values: list[Tensor]) -> Any:
@@ -162,6 +173,8 @@ def _layer(
         attrs["proj_size"] = width
     if stack.batch_sizes is not None:
         attrs["batch_sizes"] = stack.batch_sizes
+    if recorder.training and stack.batch_first:
+        attrs["batch_first"] = 1  # a copy of the input, which training keeps
     slots = _slots(recorder, call, x, weights, initial)
     made = recorder.emit(call.site, _OP_TYPES[stack.cell], slots, results, attrs, suffix)
     return [value for value in made if value is not None]

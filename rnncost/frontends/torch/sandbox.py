@@ -19,8 +19,10 @@ _CONTAINERS = (list, dict, set, deque)
 
 
 @contextmanager
-def undisturbed(module: Any) -> Iterator[None]:
-    """Evaluation mode for a block; then every submodule as it was.
+def undisturbed(module: Any, *, training: bool = False) -> Iterator[None]:
+    """Evaluation or training mode for a block; then every submodule as it was.
+
+    For training, gradients count as enabled, so that ``torch.no_grad`` inside forward shows.
 
     Put back are training flags, attributes (also what a list, dict or set of a module
     holds), the registered parameters, buffers and submodules, and torch's random state.
@@ -32,8 +34,10 @@ def undisturbed(module: Any) -> Iterator[None]:
         stack.enter_context(_no_fused_attention())
         stack.enter_context(_no_compiler())
         stack.enter_context(torch.inference_mode())
+        if training:
+            stack.enter_context(torch.set_grad_enabled(True))
         for one, _ in kept:
-            one.__dict__["training"] = False
+            one.__dict__["training"] = training
         yield
 
 

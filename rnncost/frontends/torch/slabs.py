@@ -13,7 +13,8 @@ class Root(msgspec.Struct, frozen=True, kw_only=True):
     """A stored tensor: a parameter, a buffer, or another tensor that a module keeps.
 
     ``offset`` and ``stride`` count elements of its storage. ``owner`` is the path of the
-    module that keeps it, ``kind`` how: "parameter", "buffer" or "attribute".
+    module that keeps it, ``kind`` how: "parameter", "buffer" or "attribute". ``trained``:
+    whether it asks for gradients.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Root(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     stride: tuple[int, ...]
     kind: str
+    trained: bool = False
 
     @property
     def numel(self) -> int:

@@ -1,0 +1,247 @@
+"""A model in another precision: made by ONNX Runtime's tools, or with its rounding emulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rnncost.along_time.drift.cells import Scans
+from rnncost.along_time.drift.model import EMULATED, RUNTIME
+from rnncost.along_time.drift.rounding import Narrow, rounded
+from rnncost.along_time.feeds import Feeds
+from rnncost.along_time.nodes import Place, bodies, places
+from rnncost.along_time.source import OnnxModel
+from rnncost.errors import MeasurementError
+from rnncost.report.text import plural
+from rnncost.runtime.quantize import (
+    crash,
+    prepare_quantization,
+    quantize_dynamic,
+    quantize_static,
+    to_float16,
+)
+from rnncost.runtime.session import create_session, reason
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+_LARGEST = (1 << 31) - 1
+"""Bytes of a protocol buffer."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A model with its weights in it, and the file that it was written to."""
+
+    proto: onnx.ModelProto
+    path: Path
+
+    @property
+    def bytes(self) -> int:
+        """The size of the file."""
+        return self.path.stat().st_size
+
+
+class Quantised(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in a precision; ``source`` is what is run.
+
+    ``path`` is the file of a model that ONNX Runtime runs as it is, None for an emulated one, whose
+    recurrent operators are where ``operators`` says, by their number.
+    """
+
+    precision: str
+    source: OnnxModel
+    bytes: int
+    path: Path | None = None
+    operators: Sequence[Scans] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """How it was made."""
+        return EMULATED if self.path is None else RUNTIME
+
+
+def store(source: OnnxModel, folder: Path) -> Stored:
+    """Write a model with its weights in it.
+
+    Raises:
+        MeasurementError: they are too large for one file.
+    """
+    from onnx import external_data_helper
+
+    copy = type(source.proto)()
+    copy.CopyFrom(source.proto)
+    if source.folder is not None:
+        external_data_helper.load_external_data_for_model(copy, str(source.folder))
+    if copy.ByteSize() > _LARGEST:
+        raise MeasurementError("a model with more than 2 GB of weights cannot be quantised here")
+    path = folder / "float.onnx"
+    path.write_bytes(copy.SerializeToString())
+    return Stored(copy, path)
+
+
+def quantised(
+    precision: str, source: OnnxModel, stored: Stored, feeds: Feeds, folder: Path
+) -> Quantised:
+    """A model in a precision.
+
+    Args:
+        precision: one of ``PRECISIONS``.
+        source: the model.
+        stored: the same with its weights in it.
+        feeds: what it is fed; the ranges of static quantisation are taken from it.
+        folder: where files are written.
+
+    Raises:
+        MeasurementError: it cannot be made.
+    """
+    path = folder / f"{precision}.onnx"
+    notes: tuple[str, ...] = ()
+    if precision == "fp32":
+        return _real(precision, source, stored.path, notes)
+    if precision in ("int8", "qdq"):
+        prepared, notes = _prepared(stored, folder)
+        if precision == "int8":
+            notes += _dynamic(prepared, path, branches=_branches(stored.proto))
+        else:
+            quantize_static(prepared, path, _fed(source, feeds))
+            notes += _calibrated(feeds, branches=_branches(stored.proto))
+    elif precision == "fp16":
+        try:
+            _float16(stored.proto, path)
+        except MeasurementError as error:
+            made = _emulated(precision, "fp16", source, stored)
+            notes = (f"emulated, as ONNX Runtime's own conversion to float16 fails: {error}",)
+            return msgspec.structs.replace(made, notes=(*made.notes, *notes))
+        notes = (
+            "ONNX Runtime has no float16 kernels of LSTM, GRU and RNN for a CPU: it computes them "
+            "in 32 bits from 16-bit weights and inputs, so their states are not rounded at each "
+            "step (fp16-emulated rounds them)",
+        )
+    else:
+        narrow: Narrow = "bf16" if precision == "bf16" else "fp16"
+        return _emulated(precision, narrow, source, stored)
+    return _real(precision, source, path, notes)
+
+
+def _real(precision: str, source: OnnxModel, path: Path, notes: tuple[str, ...]) -> Quantised:
+    import onnx
+
+    return Quantised(
+        precision=precision,
+        source=msgspec.structs.replace(source, proto=onnx.load(path), path=path, folder=None),
+        bytes=path.stat().st_size,
+        path=path,
+        notes=notes,
+    )
+
+
+def _prepared(stored: Stored, folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """The model as ONNX Runtime advises it to be quantised, or as it is, and why."""
+    path = folder / "prepared.onnx"
+    if path.exists():
+        return path, ()
+    try:
+        prepare_quantization(stored.path, path)
+        create_session(path)
+    except MeasurementError as error:
+        path.unlink(missing_ok=True)
+        return stored.path, (f"quantised without folding of constants: {error}",)
+    return path, ()
+
+
+def _branches(proto: onnx.ModelProto) -> bool:
+    return any(True for node in proto.graph.node for _ in bodies(node))
+
+
+def _dynamic(model: Path, path: Path, *, branches: bool) -> tuple[str, ...]:
+    if not branches:
+        quantize_dynamic(model, path)
+        return ()
+    try:
+        quantize_dynamic(model, path, subgraphs=True)
+        create_session(path)
+    except MeasurementError as error:
+        quantize_dynamic(model, path)
+        return (f"what stands in branches and loops is left as it is: {error}",)
+    return ()
+
+
+def _calibrated(feeds: Feeds, *, branches: bool) -> tuple[str, ...]:
+    data = "the given data" if feeds.given else "made-up inputs: give --data for real ones"
+    found = f"ranges of activations are those of {plural(feeds.chunks, 'run')} on {data}"
+    if not branches:
+        return (found,)
+    return found, "static quantisation leaves what stands in branches and loops as it is"
+
+
+def _fed(source: OnnxModel, feeds: Feeds) -> Iterator[Mapping[str, Array]]:
+    """The inputs of each run, its states those that the run before gave."""
+    session = create_session(_bytes(source.proto), external_data_folder=source.folder)
+    handed: dict[str, Array] = {}
+    states = feeds.states
+    for chunk in range(feeds.chunks):
+        feed = feeds.first(session, chunk) | handed
+        yield feed
+        if states:
+            try:
+                values = session.run(list(states.values()), feed)
+            except Exception as error:  # ONNX Runtime's exceptions share no base class
+                raise MeasurementError(
+                    f"ONNX Runtime cannot run the model: {reason(error)}"
+                ) from None
+            handed = dict(zip(states, values, strict=True))
+
+
+def _bytes(proto: onnx.ModelProto) -> bytes:
+    data: bytes = proto.SerializeToString()
+    return data
+
+
+def _float16(proto: onnx.ModelProto, path: Path) -> None:
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    path.write_bytes(_bytes(to_float16(copy)))
+    fault = crash(path)
+    if fault:
+        raise MeasurementError(fault)
+    create_session(path)
+
+
+def _emulated(precision: str, narrow: Narrow, source: OnnxModel, stored: Stored) -> Quantised:
+    made = rounded(stored.proto, narrow)
+    before: list[Place] = list(places(stored.proto.graph))
+    operators = list(made.operators)
+    if len(before) != len(operators):
+        raise MeasurementError("its recurrent layers cannot be told apart after the rewriting")
+    return Quantised(
+        precision=precision,
+        source=msgspec.structs.replace(source, proto=made.model, path=None, folder=None),
+        bytes=stored.bytes - 2 * _floats(stored.proto.graph),
+        operators=[made.operators[place] for place in operators],
+        notes=(
+            f"weights, inputs of operators and states at each step are rounded to {narrow[:4]}; "
+            "arithmetic inside an operator is of 32 bits; the size is that with 2 bytes a weight",
+        ),
+    )
+
+
+def _floats(graph: onnx.GraphProto) -> int:
+    """How many stored numbers of single precision a graph has, and those inside it."""
+    import math
+
+    from onnx import TensorProto
+
+    tensors = list(graph.initializer)
+    count = 0
+    for node in graph.node:
+        tensors += [a.t for a in node.attribute if a.HasField("t")]
+        count += sum(_floats(body) for _, body in bodies(node))
+    own = [math.prod(tensor.dims) for tensor in tensors if tensor.data_type == TensorProto.FLOAT]
+    return count + int(sum(own))

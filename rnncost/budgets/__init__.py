@@ -1,0 +1,1 @@
+"""Budgets of a project, and the check of models against them."""

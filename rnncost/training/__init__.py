@@ -1,0 +1,1 @@
+"""The cost of training: backward products, activations kept, optimiser state, peak memory."""

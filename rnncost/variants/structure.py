@@ -1,0 +1,145 @@
+"""The recurrent layers of a model, and which of them feed each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rnncost.graph.dim import hint
+from rnncost.graph.source import Request
+from rnncost.variants.flow import Flow
+from rnncost.variants.known import attribute, full_type, label
+from rnncost.variants.load import inlined
+from rnncost.variants.model import Layer, Structure
+from rnncost.variants.survey import surveys
+from rnncost.variants.target import CELLS, QUANTISED, Key
+from rnncost.variants.written_out import recurrences
+
+if TYPE_CHECKING:
+    import onnx
+
+_JOINS = frozenset("Add Concat Max Mean Mul Sum".split())
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer and its nodes: one, or the forward and the backward one of a pair.
+
+    ``summed`` says that the directions are added up or the like instead of laid side by side.
+    """
+
+    keys: tuple[Key, ...]
+    layer: Layer
+    summed: bool = False
+
+    @property
+    def scope(self) -> str:
+        """The path of the graph that it stands in."""
+        return self.keys[0][0]
+
+
+def applicable(model: onnx.ModelProto) -> Structure:
+    """The recurrent layers of a model, with what a change could apply to.
+
+    Raises:
+        BindingError: an input has no rank, so that nothing can be followed.
+        VariantError: the model is not in order.
+    """
+    model = inlined(model)
+    flow = surveys(model, Request())[0].flow
+    layers = find_layers(flow)
+    stacks = [tuple(found.layer.name for found in stack) for stack in find_stacks(flow, layers)]
+    return Structure(
+        layers=tuple(found.layer for found in layers),
+        stacks=tuple(stacks),
+        others=recurrences(model),
+    )
+
+
+def find_layers(flow: Flow) -> list[Found]:
+    """The recurrent layers in order; two nodes that read one sequence both ways are one layer."""
+    single = {key: _layer(flow, key) for key in flow.recurrent()}
+    paired: dict[Key, Key] = {}
+    for key in single:
+        for other in single:
+            if key not in paired and other not in paired.values() and _is_pair(flow, key, other):
+                paired[key] = other
+    backward = set(paired.values())
+    layers = []
+    for key, layer in single.items():
+        if key in paired:
+            names = (layer.name, single[paired[key]].name)
+            both = msgspec.structs.replace(layer, nodes=names, direction="bi")
+            joins = _joins(flow, key, paired[key])
+            summed = all(full_type(flow.nodes[join]) != "Concat" for join in joins)
+            layers.append(Found(keys=(key, paired[key]), layer=both, summed=summed))
+        elif key not in backward:
+            layers.append(Found(keys=(key,), layer=layer))
+    return layers
+
+
+def _layer(flow: Flow, key: Key) -> Layer:
+    node = flow.nodes[key]
+    body = flow.bodies[key[0]]
+    quantised = full_type(node) == QUANTISED
+    r = body.find(node.input[2]).old.shape
+    w = body.find(node.input[1]).old.shape
+    last, first = (1, 1) if quantised else (2, 2)
+    name = label(node)
+    both = attribute(node, "direction", "forward") == "bidirectional"
+    return Layer(
+        name=name,
+        nodes=(name,),
+        cell=CELLS[full_type(node)],
+        direction="bi" if both else "uni",
+        input_size=0 if w is None else hint(w[first]),
+        hidden_size=attribute(node, "hidden_size") or (0 if r is None else hint(r[last])),
+        quantised=quantised,
+    )
+
+
+def _is_pair(flow: Flow, ahead: Key, back: Key) -> bool:
+    """Whether two nodes are the forward and the backward half of one layer."""
+    first, second = flow.nodes[ahead], flow.nodes[back]
+    if ahead == back or ahead[0] != back[0] or full_type(first) != full_type(second):
+        return False
+    sizes = [attribute(node, "hidden_size") for node in (first, second)]
+    if sizes[0] != sizes[1] or _is_backward(flow, ahead) or not _is_backward(flow, back):
+        return False
+    origins = [flow.sources(key[0], flow.nodes[key].input[0]) for key in (ahead, back)]
+    return origins[0] == origins[1] and bool(_joins(flow, ahead, back))
+
+
+def _is_backward(flow: Flow, key: Key) -> bool:
+    node = flow.nodes[key]
+    turned = attribute(node, "direction", "forward") == "reverse"
+    return bool(turned) != flow.is_reversed(key[0], node.input[0])
+
+
+def _joins(flow: Flow, *keys: Key) -> set[Key]:
+    """The nodes that join the outputs of all of these nodes."""
+    found: list[set[Key]] = []
+    for key in keys:
+        names = [name for name in flow.nodes[key].output[:2] if name]
+        read = set().union(*(flow.readers((key[0], name)) for name in names))
+        found.append({other for other in read if full_type(flow.nodes[other]) in _JOINS})
+    return set.intersection(*found)
+
+
+def find_stacks(flow: Flow, layers: list[Found]) -> list[list[Found]]:
+    """Runs of layers of which each feeds the next and nothing else."""
+    feeds: dict[int, int] = {}
+    for index, found in enumerate(layers):
+        ends = [end for key in found.keys for end in flow.ends((key[0], flow.nodes[key].output[0]))]
+        read = {end.key for end in ends}
+        for above, other in enumerate(layers):
+            if read == set(other.keys) and all(end.kind == "input" for end in ends):
+                feeds[index] = above
+    starts = [index for index in range(len(layers)) if index not in feeds.values()]
+    stacks = []
+    for start in starts:
+        run = [start]
+        while run[-1] in feeds:
+            run.append(feeds[run[-1]])
+        stacks.append([layers[index] for index in run])
+    return stacks
