@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import resource
 import subprocess
 import sys
 import warnings
@@ -39,7 +38,6 @@ STACKS: dict[str, dict[str, Any]] = {
 }
 LARGE = ((500, 32, 256, 512), (1000, 16, 128, 512))
 CLASSES = 30
-PAGE_BYTES = resource.getpagesize()
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,12 +178,19 @@ def in_process(case: Case) -> tuple[int, int]:
     net, optimizer, x = prepared(small)
     train(small, net, optimizer, x)
     net, optimizer, x = prepared(msgspec.structs.replace(case, inputs=1, hidden=1))
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    before = resident("VmRSS")
     net, optimizer, x = prepared(case)
     train(case, net, optimizer, x)
     train(case, net, optimizer, x)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    grown = resident("VmHWM") - before
     return estimated(case, net, x)[0], grown
+
+
+def resident(key: str) -> int:
+    """Bytes of this process in memory: now (VmRSS), or at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
 def cases() -> Iterator[tuple[str, Case]]:

@@ -35,7 +35,8 @@ com.microsoft::QLinearSigmoid com.microsoft::QLinearLeakyRelu"""
 NOTHING = _names(
     """BitCast Dropout Flatten Identity Optional OptionalGetElement OptionalHasElement Reshape
 SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength Squeeze
-Unsqueeze com.microsoft::ExpandDims torch::alias torch::detach Shape Size If Loop Scan SequenceMap"""
+Unsqueeze com.microsoft::ExpandDims torch::alias torch::detach Shape Size If Loop Scan
+SequenceMap"""
 )
 MOVES = _names(
     """Constant ConstantOfShape EyeLike Range Cast CastLike CenterCropPad Compress DepthToSpace

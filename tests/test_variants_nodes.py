@@ -449,6 +449,23 @@ def test_a_quantised_lstm_has_no_other_cell() -> None:
         rewrite(quantised(), Change(layers=2))
 
 
+def test_a_quantised_layer_beside_another_stays_with_a_note() -> None:
+    model = quantised()
+    b = Builder(prefix="more_")
+    flat = model.graph.node[-1].input[0]
+    y = b.flat(b.layer("LSTM", flat, 12, 5), 1)
+    model.graph.node.pop()
+    b("MatMul", y, b.weight(5, 3), outputs=("y",))
+    model.graph.node.extend(b.nodes)
+    model.graph.initializer.extend(b.stored)
+    variant = rewrite(model, Change(cell="gru"))
+    assert {"DynamicQuantizeLSTM", "GRU"} <= set(op_types(variant.model))
+    assert "'dynamicquantizelstm_0' stays an LSTM: its quantised form has no other cell" in (
+        variant.notes
+    )
+    assert shapes(variant.model, DIMS) == {"y": (7, 2, 3)}
+
+
 def test_weights_that_are_dequantised_keep_their_type() -> None:
     b = Builder()
     x = b.input("x", ["T", "B", 4])

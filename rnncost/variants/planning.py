@@ -60,6 +60,12 @@ def plan(flow: Flow, change: Change, others: tuple[str, ...]) -> Plan:
             targets[key] = _target(flow, found, key, change, inputs)
     if change.layers is not None:
         _set_layers(flow, layers, change.layers, targets)
+    kept = [found.layer.name for found in layers if _keeps_cell(found, change)]
+    if len(kept) == len(layers):
+        raise VariantError(
+            f"{kept[0]!r} is a DynamicQuantizeLSTM, which has no form as "
+            f"{str(change.cell).upper()}: change the model before it is quantised"
+        )
     needed = {target.stands_in for target in targets.values()}
     changed = {
         key: targets[key]
@@ -70,6 +76,7 @@ def plan(flow: Flow, change: Change, others: tuple[str, ...]) -> Plan:
     if not changed:
         raise VariantError(f"nothing would change: {_NOTHING}")
     notes = [f"{other} stays as it is" for other in others]
+    notes += [f"{name!r} stays an LSTM: its quantised form has no other cell" for name in kept]
     return Plan(changed, notes)
 
 
@@ -88,7 +95,7 @@ def _target(flow: Flow, found: Found, key: Key, change: Change, inputs: frozense
     hidden_ends, cell_ends = _state_ends(flow, key)
     return Target(
         name=layer.nodes[found.keys.index(key)],
-        cell=change.cell or layer.cell,
+        cell=layer.cell if _keeps_cell(found, change) else change.cell or layer.cell,
         hidden=hidden,
         halve=single and not is_pair,
         double=double,
@@ -97,6 +104,11 @@ def _target(flow: Flow, found: Found, key: Key, change: Change, inputs: frozense
         streams=any(end.kind == "output" for end in hidden_ends),
         fed=_fed(flow, key, inputs),
     )
+
+
+def _keeps_cell(found: Found, change: Change) -> bool:
+    """Whether a layer is quantised and has no form as the cell that is asked for."""
+    return found.layer.quantised and change.cell not in (None, found.layer.cell)
 
 
 def _state_ends(flow: Flow, key: Key) -> tuple[set[End], set[End]]:

@@ -93,11 +93,6 @@ class _Layer:
     def _draw(self) -> None:
         """Random weights for another cell."""
         site, target = self.site, self.target
-        if self.quantised:
-            raise VariantError(
-                f"{target.name!r} is a DynamicQuantizeLSTM, which has no form as "
-                f"{target.cell.upper()}: change the model before it is quantised"
-            )
         rows = GATES[target.cell] * target.hidden
         shapes: dict[int, tuple[int, ...]] = {
             W: (self.directions, rows, self._input_size()),

@@ -173,6 +173,8 @@ def _sliced(
     if opset < _INPUTS_SINCE:
         starts, ends = attribute(node, "starts"), attribute(node, "ends")
         axes = attribute(node, "axes")
+    elif len(values) < 2:
+        return None
     else:
         starts, ends = values[0], values[1]
         axes = values[2] if len(values) > 2 else None

@@ -67,8 +67,7 @@ def _cloned(walk: Walk, body: Body, name: str, twin: Twin) -> str | None:
     if node is None or full_type(node) not in VIEWS:
         return None
     inputs = list(node.input)
-    count = len(inputs) if node.op_type == "Concat" else 1
-    for index in range(count):
+    for index in range(len(inputs) if node.op_type == "Concat" else min(1, len(inputs))):
         made = twin(inputs[index])
         if made is None:
             return None
@@ -91,6 +90,9 @@ def twin_output(walk: Walk, site: Site, target: Target) -> str:
     hidden = site.outputs[1] if len(site.outputs) > 1 else ""
     if not hidden or not target.streams:
         return ""
+    if site.body.parent is not None:
+        walk.note(f"the cell state of {target.name!r} stays inside its branch or body")
+        return ""
     name = walk.fresh(f"{hidden}_c")
     walk.twins[(site.body.path, hidden)] = name
     return name
@@ -101,7 +103,7 @@ def add_outputs(walk: Walk) -> None:
     root = walk.root
     for name in list(root.outputs):
         made = _twin_of_state(walk, name)
-        if made is not None:
+        if made:
             root.outputs.append(made)
             walk.note(f"the cell state goes out as {made!r}, beside {name!r}")
 
