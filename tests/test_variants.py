@@ -132,6 +132,10 @@ REFUSED = [
     (Change(), "nothing is to change"),
     (Change(hidden_size=0), "the hidden size cannot be 0"),
     (Change(layers=-1), "the layers cannot be -1"),
+    (Change(layers=10**9), "the layers cannot be 1,000,000,000"),
+    (Change(hidden_size=10**9), "more than 2 GB of weights"),
+    (Change(cell="LSTM"), "there is no cell 'LSTM': use lstm or gru or rnn"),  # type: ignore[arg-type]
+    (Change(direction="both"), "there is no direction 'both'"),  # type: ignore[arg-type]
     (Change(cell="lstm"), "nothing would change"),
     (Change(direction="uni"), "nothing would change"),
     (Change(layers=1), "nothing would change"),
@@ -168,7 +172,9 @@ def test_a_width_tied_to_an_input_of_the_model_is_refused() -> None:
     x = b.input("x", ["T", "B", 6])
     b("Add", b.flat(b.layer("LSTM", x, 6, 6), 1), x, outputs=("y",))
     b.output("y", ["T", "B", 6])
-    with pytest.raises(VariantError, match="the graph input 'x' is tied to the width"):
+    with pytest.raises(
+        VariantError, match="the graph input 'x' is tied to the width of 'lstm_0' by Add"
+    ):
         rewrite(b.model(), Change(hidden_size=4))
     same = rewrite(b.model(), Change(direction="bi", policy=SAME_OUTPUT_WIDTH)).model
     assert shapes(same, DIMS) == {"y": (7, 2, 6)}

@@ -79,6 +79,25 @@ def test_the_direction_that_is_kept_computes_what_it_did() -> None:
     np.testing.assert_allclose(run(uni, x=x)["y"], run(b.model(), x=x)["y"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("join", ["Mul", "Max", "Mean"])
+def test_other_ways_to_join_two_nodes(join: str) -> None:
+    uni = rewrite(pair("reverse", join), Change(direction="uni")).model
+    assert totals(uni, DIMS).params == 4 * 6 * (4 + 6 + 2) + 6 * 3
+    assert shapes(uni, DIMS) == {"y": (7, 2, 3)}
+
+
+def test_a_layer_that_runs_backwards_alone_stays_with_a_note() -> None:
+    b = Builder()
+    x = b.input("x", ["T", "B", 4])
+    y = b.flat(b.layer("LSTM", x, 4, 6, direction="bidirectional"), 2)
+    y = b.flat(b.layer("LSTM", y, 12, 6, direction="reverse"), 1)
+    b("MatMul", y, b.weight(6, 3), outputs=("y",))
+    b.output("y", ["T", "B", 3])
+    variant = rewrite(b.model(), Change(direction="uni"))
+    assert variant.notes == ["'lstm_3' runs backwards alone and stays so"]
+    assert totals(variant.model, DIMS).lookahead_steps == 6
+
+
 def test_directions_that_are_added_keep_their_width() -> None:
     same = rewrite(pair("reverse", "Add"), Change(direction="uni", policy=SAME_OUTPUT_WIDTH)).model
     assert totals(same, DIMS).params == 4 * 6 * (4 + 6 + 2) + 6 * 3

@@ -141,25 +141,12 @@ def _exported(
 ) -> OnnxModel:
     import onnx
 
-    from rnncost.frontends.torch import refuse_pickle
     from rnncost.frontends.torch.export import export_onnx
 
-    name = str(model) if isinstance(model, (str, Path)) else type(model).__name__
-    if name.endswith((".pt", ".pth")):
-        raise refuse_pickle(name)
-    if name.endswith(".pt2"):
-        raise ModelError(
-            f"{name} would have to be run to become ONNX, and files of others are not run: "
-            "export the module with torch.onnx.export and give the .onnx file"
-        )
+    given = str(model) if isinstance(model, Path) else model
+    name = given if isinstance(given, str) else type(given).__name__
     request = request_of(dims, shapes, values)
-    if request.dims:
-        first = next(iter(request.dims))
-        raise BindingError(
-            f"{name} is exported to ONNX with the shapes of its inputs, so no dimension "
-            f"{first!r} is free: give --shape in place of --dim"
-        )
-    exported = export_onnx(model, inputs, request)
+    exported = export_onnx(given, inputs, request)
     proto = onnx.load_model_from_string(exported.model)
     sizes: dict[str, dict[str, int]] = {}
     for dim, size in exported.dims.items():  # named after their input and axis

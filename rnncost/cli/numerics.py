@@ -199,7 +199,7 @@ def _compared(
     if any(output.format == "png" and output.path is None for output in plots):
         raise ReportError("-o png is no text: give it a file, as in -o png:FILE")
     if plots:
-        from rnncost.along_time.drift.plot import require_matplotlib
+        from rnncost.report.extras import require_matplotlib
 
         require_matplotlib()
     from rnncost.along_time.drift.model import USUAL

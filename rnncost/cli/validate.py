@@ -254,7 +254,7 @@ def _run_suite(suite: str, options: Options, places: tuple[Output, ...], *, quie
 
     check_options(suite, options)
     if any(place.format == "svg" for place in places):
-        from rnncost.suites.plot import require_matplotlib
+        from rnncost.report.extras import require_matplotlib
 
         require_matplotlib()
     result = run_suite(suite, options, (lambda _: None) if quiet else note)

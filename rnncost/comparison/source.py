@@ -53,26 +53,13 @@ def as_onnx(
                 "torch.nn.Module or an ExportedProgram"
             )
         return OnnxModel(model=model, dims=dims, shapes=shapes, values=values)
-    from rnncost.frontends.torch import refuse_pickle
     from rnncost.frontends.torch.export import export_onnx
 
-    name = str(model) if isinstance(model, (str, Path)) else type(model).__name__
-    if name.endswith((".pt", ".pth")):
-        raise refuse_pickle(name)
-    if name.endswith(".pt2"):
-        raise ModelError(
-            f"{name} would have to be run to become ONNX, which its variants are made of, and "
-            "files of others are not run: export the module with torch.onnx.export"
-        )
-    request = request_of(dims, shapes, values)
-    if request.dims:
-        first = next(iter(request.dims))
-        raise BindingError(
-            f"{name} is exported to ONNX with the shapes of its inputs, so no dimension "
-            f"{first!r} is free: give --shape in place of --dim"
-        )
     path = Path(folder, "exported.onnx")
-    exported = export_onnx(model, inputs, request)
+    given = str(model) if isinstance(model, Path) else model
+    name = given if isinstance(given, str) else type(given).__name__
+    request = request_of(dims, shapes, values)
+    exported = export_onnx(given, inputs, request)
     path.write_bytes(exported.model)
     return OnnxModel(
         model=path,

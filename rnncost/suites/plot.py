@@ -6,28 +6,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from rnncost.errors import RuntimeUnavailableError
+from rnncost.report.extras import require_matplotlib
 from rnncost.suites.model import Case, SuiteResult
 from rnncost.suites.stats import by_group
 
 _BANDS = ((1.1, "±10 %", "--"), (2.0, "factor 2", ":"))
 _MOST_COLOURS = 10
 _COLUMNS = 3
-
-
-def require_matplotlib() -> None:
-    """Raise now what ``render_svg`` would raise later.
-
-    Raises:
-        RuntimeUnavailableError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401  (only whether it is there)
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"a plot needs matplotlib, which cannot be imported ({error}): "
-            "pip install 'rnncost[plots]'"
-        ) from None
 
 
 def render_svg(result: SuiteResult, *, intervals: bool = True) -> str:

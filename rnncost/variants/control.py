@@ -59,9 +59,9 @@ def _follow_if(walk: Walk, body: Body, node: onnx.NodeProto, key: Key) -> None:
     gone: list[int] = []
     facts: list[Fact] = []
     for position in range(len(node.output)):
-        found = {name: b.find(b.outputs[position]) for name, b in branches.items()}
         if position in wanted:
             _conform_branches(walk, node, branches, position, wanted[position], taken)
+        found = {name: b.find(b.outputs[position]) for name, b in branches.items()}
         fact = found[taken] if taken in found else _joined(walk, node, branches, position)
         facts.append(fact)
         if fact.gone:

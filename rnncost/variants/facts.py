@@ -20,7 +20,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 
     ``layout`` says how its axes change, None where they do not. ``gone`` marks a value of
     which nothing is left, ``constant`` one made of stored tensors alone. ``origin`` names
-    the recurrent layer that the change comes from.
+    the recurrent layer that the value, or its change, comes from.
     """
 
     old: Known
@@ -36,8 +36,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
         return self.gone or changed(self.layout) or self.old.value != self.new.value
 
 
-def unchanged(known: Known, *, constant: bool = False) -> Fact:
-    return Fact(old=known, new=known, constant=constant)
+def unchanged(known: Known, *, constant: bool = False, origin: str = "") -> Fact:
+    return Fact(old=known, new=known, constant=constant, origin=origin)
 
 
 def moved(old: Known, new: Known, layout: Layout | None, origin: str, constant: bool) -> Fact:

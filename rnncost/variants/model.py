@@ -35,7 +35,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``name`` is that of the first node, or of its first output where it has none.
     ``input_size`` and ``hidden_size`` (units a direction) are 0 where the file does not say.
-    ``quantised`` marks weights of 8 bits, which exist for the LSTM alone.
+    A layer that runs backwards alone counts as "uni". ``quantised`` marks weights of 8 bits,
+    which exist for the LSTM alone.
     """
 
     name: str

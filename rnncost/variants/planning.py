@@ -8,11 +8,11 @@ import msgspec
 
 from rnncost.errors import VariantError
 from rnncost.variants.flow import End, Flow
-from rnncost.variants.model import SAME_OUTPUT_WIDTH, Change
+from rnncost.variants.model import SAME_HIDDEN_SIZE, SAME_OUTPUT_WIDTH, Change
 from rnncost.variants.structure import Found, find_layers, find_stacks
-from rnncost.variants.target import Key, Target
+from rnncost.variants.target import GATES, Key, Target
 
-_NOTHING = "every recurrent layer is so already"
+_MOST_LAYERS = 1000
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -32,6 +32,16 @@ def check(change: Change) -> None:
     asked = (change.cell, change.direction, change.hidden_size, change.layers)
     if all(part is None for part in asked):
         raise VariantError("nothing is to change: give a cell, direction, hidden size or layers")
+    known = (
+        ("cell", change.cell, tuple(GATES)),
+        ("direction", change.direction, ("uni", "bi")),
+        ("policy", change.policy, (SAME_HIDDEN_SIZE, SAME_OUTPUT_WIDTH)),
+    )
+    for what, given, names in known:
+        if given is not None and given not in names:
+            raise VariantError(f"there is no {what} {given!r}: use {' or '.join(names)}")
+    if (change.layers or 0) > _MOST_LAYERS:
+        raise VariantError(f"the layers cannot be {change.layers:,}: give {_MOST_LAYERS} or fewer")
     for what, number in (("hidden size", change.hidden_size), ("layers", change.layers)):
         if number is not None and number < 1:
             raise VariantError(f"the {what} cannot be {number}: give 1 or more")
@@ -74,9 +84,12 @@ def plan(flow: Flow, change: Change, others: tuple[str, ...]) -> Plan:
         if key in needed or not _is_same(targets[key], found)
     }
     if not changed:
-        raise VariantError(f"nothing would change: {_NOTHING}")
+        raise VariantError("nothing would change: every recurrent layer is so already")
     notes = [f"{other} stays as it is" for other in others]
     notes += [f"{name!r} stays an LSTM: its quantised form has no other cell" for name in kept]
+    if change.direction == "uni":
+        alone = [found.layer.name for found in layers if found.backward]
+        notes += [f"{name!r} runs backwards alone and stays so" for name in alone]
     return Plan(changed, notes)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rnncost.variants.walk import Walk
 
-X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, P = range(8)
+X, W, R, B, _, INITIAL_H, INITIAL_C, P = range(8)
 _KEPT_ATTRIBUTES = ("clip", "layout", "input_forget", "linear_before_reset")
 _HALF: Axis = (Part(1, 1), Part(1, 0))
 

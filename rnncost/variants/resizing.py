@@ -148,7 +148,7 @@ def edited(walk: Walk, body: Body, name: str, elements: Sequence[Dim | None]) ->
         return None
     if not fact.constant:
         walk.note(f"the shape {name!r} holds for these dimensions alone")
-    return walk.literal(body, name, whole, fact.new.dtype, scalar=fact.new.shape == ())
+    return walk.literal(name, whole, fact.new.dtype, scalar=fact.new.shape == ())
 
 
 def _edited_chain(walk: Walk, body: Body, name: str, elements: Sequence[Dim | None]) -> str | None:

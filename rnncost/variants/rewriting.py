@@ -43,9 +43,7 @@ def rewrite(
         BindingError: a dimension, shape or value does not fit the model.
     """
     if model.ByteSize() > _LARGEST_BYTES:
-        raise VariantError(
-            "the model has more than 2 GB of weights, which no variant in memory can"
-        )
+        raise VariantError("the model has more than 2 GB of weights, too much for a variant")
     model = inlined(model)
     failure: VariantError | None = None
     others = recurrences(model)

@@ -31,7 +31,7 @@ class Walk(Protocol):
 
     def demand(self, body: Body, name: str, layout: Layout, why: str) -> NoReturn: ...
 
-    def literal(self, body: Body, like: str, elements: Sequence[Dim], dtype: str) -> str: ...
+    def literal(self, like: str, elements: Sequence[Dim], dtype: str) -> str: ...
 
     def edited(self, body: Body, name: str, elements: Sequence[Dim | None]) -> str | None: ...
 
@@ -169,7 +169,8 @@ class Site:
                 self.fail(f"its input {name!r} cannot be resized")
             self.inputs[index] = made
             return
-        self.walk.demand(self.body, name, wanted, f"{self.op} {self.name!r}")
+        origin = f"{self.origin!r} by " if self.origin else ""
+        self.walk.demand(self.body, name, wanted, f"{origin}{self.op} {self.name!r}")
 
     def conform_axis(self, index: int, axis: int, wanted: Axis | None) -> None:
         """As ``conform``, for one axis; the others keep what they have."""
@@ -195,7 +196,7 @@ class Site:
 
     def literal(self, elements: Sequence[Dim], *, like: str, dtype: str = "int64") -> str:
         """A new stored tensor of one axis."""
-        return self.walk.literal(self.body, like, elements, dtype)
+        return self.walk.literal(like, elements, dtype)
 
     def make(self, op_type: str, inputs: Sequence[str], like: str, **attrs: Any) -> str:
         """A new node before this one, with one output; the output's name."""

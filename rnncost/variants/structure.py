@@ -25,12 +25,14 @@ _JOINS = frozenset("Add Concat Max Mean Mul Sum".split())
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A layer and its nodes: one, or the forward and the backward one of a pair.
 
-    ``summed`` says that the directions are added up or the like instead of laid side by side.
+    ``summed`` says that the directions are added up or the like instead of laid side by side,
+    ``backward`` that a layer of one direction runs from the end to the start.
     """
 
     keys: tuple[Key, ...]
     layer: Layer
     summed: bool = False
+    backward: bool = False
 
     @property
     def scope(self) -> str:
@@ -74,7 +76,8 @@ def find_layers(flow: Flow) -> list[Found]:
             summed = all(full_type(flow.nodes[join]) != "Concat" for join in joins)
             layers.append(Found(keys=(key, paired[key]), layer=both, summed=summed))
         elif key not in backward:
-            layers.append(Found(keys=(key,), layer=layer))
+            alone = layer.direction == "uni" and _is_backward(flow, key)
+            layers.append(Found(keys=(key,), layer=layer, backward=alone))
     return layers
 
 

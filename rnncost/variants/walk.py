@@ -27,7 +27,7 @@ from rnncost.variants.parts import Layout, UnevenError, changed, fits, new_shape
 from rnncost.variants.site import Site
 from rnncost.variants.stored import Literal, Recipe
 from rnncost.variants.tables import Layouts
-from rnncost.variants.target import Key, Target
+from rnncost.variants.target import CELLS, Key, Target
 
 if TYPE_CHECKING:
     import onnx
@@ -82,6 +82,7 @@ class Walk:
     def _start(self) -> None:
         self.taken: dict[str, int] = {}
         self.recipes: dict[str, Recipe] = {}
+        self.elements = 0
         self.notes: list[str] = []
         self.new_inputs: list[str] = []
         self.twins: dict[Name, str] = {}
@@ -227,9 +228,12 @@ class Walk:
         """Add a node that nothing reaches."""
         read = [body.find(name) for name in node.input if name]
         constant = bool(read) and all(fact.constant for fact in read) and not _fills(node)
+        origin = next((fact.origin for fact in read if fact.origin), "")
+        if full_type(node) in CELLS:
+            origin = label(node)
         for name, known in zip(node.output, old, strict=True):
             if name:
-                body.facts[name] = unchanged(known, constant=constant)
+                body.facts[name] = unchanged(known, constant=constant, origin=origin)
         self.add_quietly(body, node)
 
     def add_quietly(
@@ -287,8 +291,9 @@ class Walk:
 
     def store(self, name: str, recipe: Recipe, fact: Fact) -> str:
         """A new stored tensor of the main graph, which every graph inside it sees."""
-        if hint(product(fact.new.shape or ())) > LARGEST_ELEMENTS:
-            raise VariantError(f"the weight {name!r} would be larger than a model can hold")
+        self.elements += hint(product(fact.new.shape or ()))
+        if self.elements > LARGEST_ELEMENTS:
+            raise VariantError("the variant would have more than 2 GB of weights")
         name = self.fresh(name)
         self.recipes[name] = recipe
         self.root.facts[name] = fact
@@ -302,8 +307,13 @@ class Walk:
         return made
 
     def literal(
-        self, body: Body, like: str, elements: Sequence[Dim], dtype: str, *, scalar: bool = False
+        self, like: str, elements: Sequence[Dim], dtype: str, *, scalar: bool = False
     ) -> str:
+        """A new stored tensor of these whole numbers.
+
+        Raises:
+            VariantError: one of them depends on a free dimension.
+        """
         whole = [element for element in elements if isinstance(element, int)]
         if len(whole) != len(elements):
             raise VariantError(f"{like!r} depends on a free dimension and cannot be written out")

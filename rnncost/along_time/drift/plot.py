@@ -6,25 +6,11 @@ import io
 from typing import Any, Literal
 
 from rnncost.along_time.drift.model import Drift, LayerDrift, StateDrift
-from rnncost.errors import MeasurementError, RuntimeUnavailableError
+from rnncost.errors import MeasurementError
+from rnncost.report.extras import require_matplotlib
 
 _MOST_PANELS = 24
 _COLUMNS = 3
-
-
-def require_matplotlib() -> None:
-    """Raise now what ``render_plot`` would raise later.
-
-    Raises:
-        RuntimeUnavailableError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401  (only whether it is there)
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"a plot needs matplotlib, which cannot be imported ({error}): "
-            "pip install 'rnncost[plots]'"
-        ) from None
 
 
 def render_plot(drift: Drift, kind: Literal["svg", "png"]) -> bytes:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rnncost.errors import ModuleError
+from rnncost.errors import BindingError, ModelError, ModuleError
+from rnncost.frontends.torch.archive import refuse_pickle
 from rnncost.frontends.torch.factory import describe
 from rnncost.frontends.torch.load import (
     followable,
@@ -55,9 +56,24 @@ def export_onnx(model: Any, inputs: Any, request: Request) -> Exported:
         request: shapes and values of inputs that ``inputs`` does not give.
 
     Raises:
+        ModelError: the model is a file, which would have to be run.
+        BindingError: the request binds dimensions, which an export has none of.
         ModuleError: inputs are missing, or PyTorch cannot export the module.
         RuntimeUnavailableError: PyTorch is not installed.
     """
+    name = model if isinstance(model, str) else type(model).__name__
+    if name.endswith((".pt", ".pth")):
+        raise refuse_pickle(name)
+    if name.endswith(".pt2"):
+        raise ModelError(
+            f"{name} would have to be run to become ONNX, and files of others are not run: "
+            "export the module with torch.onnx.export and give the .onnx file"
+        )
+    if request.dims:
+        raise BindingError(
+            f"{name} is exported to ONNX with the shapes of its inputs, so no dimension "
+            f"{next(iter(request.dims))!r} is free: give --shape in place of --dim"
+        )
     import_torch()
     import torch
 
