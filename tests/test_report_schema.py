@@ -46,7 +46,7 @@ CONTRACT = {
     "estimates notes",
     "TrainingOp": "name op_type forward_macs backward_data_macs backward_weight_macs "
     "activation_bytes formula implementation",
-    "TrainingPeak": "where total_bytes parameter_bytes optimizer_bytes input_bytes "
+    "TrainingPeak": "where total_bytes resident_bytes parameter_bytes optimizer_bytes input_bytes "
     "activation_bytes gradient_bytes transient_bytes",
     "TrainingEstimate": "profile profile_version precision step_s step_low_s step_high_s forward_s "
     "backward_data_s backward_weight_s recompute_s optimizer_s notes",

@@ -177,10 +177,14 @@ class TrainingOp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingPeak(msgspec.Struct, frozen=True, kw_only=True):
-    """The highest point of memory in a training step, and what it is made of."""
+    """The highest point of memory in a training step, and what it is made of.
+
+    ``resident_bytes`` is the highest point without what is reserved and not written to.
+    """
 
     where: str
     total_bytes: Count
+    resident_bytes: Count
     parameter_bytes: Count
     optimizer_bytes: Count
     input_bytes: Count

@@ -33,7 +33,10 @@ def training_lines(report: Report) -> list[Label]:
         ("transient", peak.transient_bytes),
     )
     held = ", ".join(f"{name} {format_bytes(size)}" for name, size in parts if size)
-    lines.append(("peak", f"{format_bytes(peak.total_bytes)} in the {peak.where}: {held}"))
+    less = ""
+    if peak.resident_bytes != peak.total_bytes:
+        less = f" ({format_bytes(peak.resident_bytes)} of it written to)"
+    lines.append(("peak", f"{format_bytes(peak.total_bytes)}{less} in the {peak.where}: {held}"))
     return lines
 
 

@@ -179,7 +179,7 @@ def published_suite() -> SuiteResult:
         suite="published",
         cases=cases,
         facts={
-            "source": "DeepBench result sheets by Baidu Research (Apache-2.0), forward passes",
+            "source": "DeepBench result sheets by Baidu Research (Apache-2.0)",
             "constants of all five devices": _text(constants),
         },
         notes=[

@@ -53,6 +53,7 @@ def training_block(
         peak=TrainingPeak(
             where=peak.where,
             total_bytes=parameters + state + cost.input_bytes + peak.total_bytes,
+            resident_bytes=parameters + state + cost.input_bytes + cost.resident_bytes,
             parameter_bytes=parameters,
             optimizer_bytes=state,
             input_bytes=cost.input_bytes,

@@ -14,7 +14,7 @@ from rnncost.errors import ModelError
 from rnncost.graph.ir import Graph
 from rnncost.training.formula import Coefficients
 from rnncost.training.gradients import Gradients, find_gradients
-from rnncost.training.kept import Kept, kept_of
+from rnncost.training.kept import Kept, kept_of, resident
 from rnncost.training.optimizers import Optimizer, find_optimizer
 from rnncost.training.options import Options
 from rnncost.training.recomputing import recomputed_macs
@@ -32,7 +32,8 @@ _QUANTISED = ("Quantize", "Quant", "QLinear", "QGemm", "QAttention", "Integer", 
 class TrainingCost(msgspec.Struct, frozen=True, kw_only=True):
     """A training step. ``rows`` are in the order of the counted graph's.
 
-    ``peak`` is beside parameters, optimiser state and inputs; ``windows`` how many windows of
+    ``peak`` is beside parameters, optimiser state and inputs, and so are ``resident_bytes``, the
+    peak without memory that is reserved and not written to; ``windows`` how many windows of
     steps a sequence has (1 without truncation and checkpointing). The optimiser reads and
     writes ``moved_bytes`` in each of its ``updates``.
     """
@@ -46,6 +47,7 @@ class TrainingCost(msgspec.Struct, frozen=True, kw_only=True):
     gradient_bytes: int
     formula: Coefficients | None
     peak: Peak
+    resident_bytes: int
     window: Window | None
     windows: int
     moved_bytes: int
@@ -80,18 +82,16 @@ def training_cost(
     storages = find_storages(applied.scope, nodes, window)
     kept = {node.index: kept_of(node, gradients, storages) for node in visited}
     again = options.segment is not None
-    course = run_step(
-        nodes,
-        graph.outputs,
-        graph.inputs,
-        kept,
-        gradients,
-        storages,
-        standing_bytes=trained_bytes if again and windows > 1 else 0,
-    )
+
+    def run(held: Mapping[int, Kept]) -> tuple[Course, int, Peak]:
+        standing = trained_bytes if again and windows > 1 else 0
+        course = run_step(nodes, graph, held, gradients, storages, standing_bytes=standing)
+        return course, *_peak(course, graph, nodes, windows if again else 1)
+
+    course, activation_bytes, peak = run(kept)
+    resident_bytes = run({index: resident(each) for index, each in kept.items()})[2].total_bytes
     cuts = windows if options.bptt is not None else 1
     rows, uncounted, notes = row_costs(counted, nodes, visited, kept, gradients, storages, cuts)
-    activation_bytes, peak = _peak(course, graph, nodes, windows if again else 1)
     optimizing = Peak(
         total_bytes=course.gradient_bytes + _working_bytes(optimizer, sizes),
         gradient_bytes=course.gradient_bytes,
@@ -107,6 +107,7 @@ def training_cost(
         gradient_bytes=course.gradient_bytes,
         formula=_formula(nodes, rows),
         peak=max(peak, optimizing, key=lambda p: p.total_bytes),
+        resident_bytes=max(resident_bytes, optimizing.total_bytes),
         window=window,
         windows=windows,
         moved_bytes=optimizer.passes * trained_bytes,

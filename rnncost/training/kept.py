@@ -29,7 +29,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     ``tensors`` of the graph stay, and ``extra_bytes`` beside them. ``forward_bytes`` and
     ``backward_bytes`` are needed for a while (gradients of operands not included, but for
     recurrent layers); ``sum_bytes`` of the latter hold a running sum of a parameter's
-    gradients. ``assumed``: no rule is known. ``path`` is PyTorch's implementation of a
+    gradients. Of ``extra_bytes``, ``idle_bytes`` are never written to, ``late_bytes`` only in
+    the backward pass. ``assumed``: no rule is known. ``path`` is PyTorch's implementation of a
     recurrent layer or cell, ``coefficients`` the formula of a layer's ``extra_bytes``.
     """
 
@@ -38,12 +39,24 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     forward_bytes: int = 0
     backward_bytes: int = 0
     sum_bytes: int = 0
+    idle_bytes: int = 0
+    late_bytes: int = 0
     assumed: bool = False
     path: str = ""
     coefficients: Coefficients | None = None
 
 
 NOTHING = Kept()
+
+
+def resident(kept: Kept) -> Kept:
+    """The same without what is reserved and not written to."""
+    return msgspec.structs.replace(
+        kept,
+        extra_bytes=kept.extra_bytes - kept.idle_bytes - kept.late_bytes,
+        backward_bytes=kept.backward_bytes + kept.late_bytes,
+    )
+
 
 _RESULT = frozenset(
     ("Exp", "LogSoftmax", "Reciprocal", "Relu", "Sigmoid", "Softmax", "Sqrt", "Tan", "Tanh")
@@ -180,6 +193,8 @@ def _of_layer(op: Op, storages: Storages) -> Kept:
         forward_bytes=memory.forward_bytes,
         backward_bytes=memory.backward_bytes,
         sum_bytes=memory.sum_bytes,
+        idle_bytes=memory.idle_bytes,
+        late_bytes=memory.late_bytes,
         path=memory.path,
         coefficients=layer_coefficients(op, shape, given_states=bool(states), copied_input=copied)
         if is_layer(op) and shape.batch_sizes is None

@@ -43,8 +43,9 @@ class LayerMemory(msgspec.Struct, frozen=True, kw_only=True):
     ``kept_bytes`` stay until its backward pass. ``forward_bytes`` are needed on top of them
     and of its output while it runs forwards; ``backward_bytes`` on top of them and of the
     gradient of its output while it runs backwards, the gradients that it makes included.
-    ``sum_bytes`` of the latter are the running sum of the gradients of R. ``keeps_output``: its
-    output is kept too.
+    ``sum_bytes`` of the latter are the running sum of the gradients of R. Of what is kept,
+    ``idle_bytes`` are never written to and ``late_bytes`` only in the backward pass, so that
+    the system gives no memory for them, or later. ``keeps_output``: its output is kept too.
     """
 
     path: str
@@ -52,6 +53,8 @@ class LayerMemory(msgspec.Struct, frozen=True, kw_only=True):
     forward_bytes: int
     backward_bytes: int
     sum_bytes: int = 0
+    idle_bytes: int = 0
+    late_bytes: int = 0
     keeps_output: bool = False
 
 
@@ -128,11 +131,18 @@ def _onednn(shape: Shape, given_states: bool, copied_input: bool, page_bytes: in
     backward += sum(16 * h * good_ld(k) for k in (i, h) if good_ld(k) != k)
     if both:
         backward += sequence + gradient
+    # Input and output are read and written in place, so that of the two layers of states that
+    # the workspace has room for one stays unused, and so does the room before a projection.
+    states = 4 * (t + 1) * b
+    wide = good_ld(max(i, h))
+    idle = 4 * t * b * good_ld(h) + states * (3 * wide + 2 * h)
     return LayerMemory(
         path=ONEDNN,
         kept_bytes=kept + copy,
         forward_bytes=forward,
         backward_bytes=backward,
+        idle_bytes=shape.directions * idle,
+        late_bytes=shape.directions * states * (2 * wide + h),
         keeps_output=not both,
     )
 

@@ -17,7 +17,7 @@ from rnncost.counting.memory import tensor_bytes
 from rnncost.counting.scope import RUN, UNCOUNTED, Node
 from rnncost.counting.slabs import Region, numel
 from rnncost.graph.dim import hint
-from rnncost.graph.ir import Tensor
+from rnncost.graph.ir import Graph, Tensor
 from rnncost.training.gradients import Gradients
 from rnncost.training.kept import Kept
 from rnncost.training.storage import Storages, is_layer, is_view
@@ -106,8 +106,7 @@ class _Clock:
 
 def run_step(
     nodes: Sequence[Node],
-    outputs: Sequence[Tensor],
-    inputs: Sequence[Tensor],
+    graph: Graph,
     kept: Mapping[int, Kept],
     gradients: Gradients,
     storages: Storages,
@@ -119,14 +118,14 @@ def run_step(
     ``standing_bytes`` are gradients of all parameters that are there from the start, to which
     those of this step are added one by one.
     """
-    given = {storages.key(t) for t in inputs}
-    ends = {storages.key(t) for t in outputs} - given
+    given = {storages.key(t) for t in graph.inputs}
+    ends = {storages.key(t) for t in graph.outputs} - given
     clock = _Clock()
     _forward(clock, nodes, kept, storages, given, ends)
     forward, kept_bytes = clock.peak, clock.kept + clock.held
     clock.peak = Peak()
     clock.gradients = standing_bytes
-    _backward(clock, nodes, outputs, kept, gradients, storages, ends)
+    _backward(clock, nodes, graph.outputs, kept, gradients, storages, ends)
     return Course(
         kept_bytes=kept_bytes,
         gradient_bytes=clock.gradients,

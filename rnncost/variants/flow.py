@@ -144,7 +144,7 @@ class Flow:
             key = self.producer[value]
             node = self.nodes[key]
             op = full_type(node)
-            if op not in VIEWS:
+            if op not in VIEWS or not node.input:
                 break
             turns += op == "ReverseSequence" or (op == "Slice" and self._steps_back(key))
             value = self.owner(key[0], node.input[0])

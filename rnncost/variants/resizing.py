@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
+from rnncost.errors import VariantError
 from rnncost.frontends.onnx.infer import Known
 from rnncost.graph.dim import Dim
 from rnncost.variants.facts import Body, Fact, moved, unchanged
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from rnncost.variants.walk import Walk
 
+_FLOATS = ("float16", "float32", "float64", "bfloat16")
 _RENAMES = frozenset(("Identity", "Cast"))
 _AS_THEY_ARE = frozenset(("Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"))
 """Operators that keep the order of the elements of a tensor of one axis."""
@@ -48,7 +50,7 @@ def resized(walk: Walk, body: Body, name: str, layout: Layout) -> str | None:
         inputs = _resized_inputs(walk, body, node, layout)
         if inputs is not None:
             return _clone(walk, body, node, inputs, made)
-    if not fact.new.dtype.startswith(("float", "bfloat")):
+    if not fact.new.dtype.startswith(_FLOATS):
         return None
     key = ("drawn", _signature(body, name), tuple(extents))
     return walk.shared(key, name, drawn(fact.new.dtype, extents), made)
@@ -60,8 +62,13 @@ def drawn_for(
     """Random weights in the place of a constant; the same where the same constant is replaced.
 
     ``layer`` tells layers apart that are added with the weights of the same one.
+
+    Raises:
+        VariantError: the constant is of whole numbers.
     """
     fact = body.find(name)
+    if not fact.new.dtype.startswith(_FLOATS):
+        raise VariantError(f"the weights {name!r} are no floating-point numbers")
     known = Known(dtype=fact.new.dtype, shape=shape)
     key = ("drawn", _signature(body, name), shape, layer)
     recipe = Drawn(fact.new.dtype, shape, bound)

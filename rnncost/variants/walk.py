@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from rnncost.errors import VariantError
+from rnncost.frontends.onnx.elements import DTYPE_BY_NUMBER
 from rnncost.frontends.onnx.infer import Known
 from rnncost.graph.dim import Dim, Shape, hint, product
 from rnncost.variants import control, dropped, recurrent, resizing, rules, states
@@ -122,7 +123,8 @@ class Walk:
         for name, tensor in body.stored.items():
             body.facts.setdefault(name, unchanged(stored(tensor), constant=True))
         for sparse in body.graph.sparse_initializer:
-            known = Known(dtype="", shape=tuple(sparse.dims))
+            dtype = DTYPE_BY_NUMBER.get(sparse.values.data_type, "")
+            known = Known(dtype=dtype, shape=tuple(sparse.dims))
             body.facts.setdefault(sparse.values.name, unchanged(known, constant=True))
         for index, node in enumerate(body.graph.node):
             self._checked(body, node, index)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import platform
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from test_training_macs import run_checkpointed, run_truncated
+from test_torch_training_macs import run_checkpointed, run_truncated
 from torch import nn
 from torch_models import CellLoop, GateGru, LinearLstm, Packed, RawLstm, Tied
 from training_support import (
@@ -40,6 +41,15 @@ pytestmark = [
 T, B, IN, H = 5, 2, 6, 8
 TOLERANCE = 0.1
 CELLS = ("LSTM", "GRU", "RNN")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other make small layers slow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def kept(module: nn.Module, *inputs: Any) -> int:
@@ -276,3 +286,20 @@ def test_optimizers_hold_what_torch_optim_holds(name: str, make: Any) -> None:
         assert found.peak.where == "optimizer"
         working = found.peak.transient_bytes
         assert working == pytest.approx(allocated_peak(optimizer.step), rel=0.05)
+
+
+# What is written to
+
+
+def test_memory_that_onednn_reserves_and_never_writes_to_is_left_out() -> None:
+    steps, batch, inputs, hidden = 50, 8, 32, 64
+    module, x = nn.LSTM(inputs, hidden), torch.zeros(steps, batch, inputs)
+    peak = training(module, x).peak
+    states = (steps + 1) * batch
+    # Room for a projection, and for the states of one layer more: three as wide as the wider of
+    # input and state, and two cell states.
+    unused = 4 * steps * batch * hidden + 4 * states * (3 * hidden + 2 * hidden)
+    assert peak.where == "backward pass of LSTM"
+    assert peak.total_bytes - peak.resident_bytes == unused
+    plain = training(nn.GRU(inputs, hidden), x).peak
+    assert plain.resident_bytes == plain.total_bytes
