@@ -87,7 +87,8 @@ def training_options(function: F) -> F:
         click.option(
             "--checkpoint",
             is_flag=True,
-            help="Keep the states of every so many steps alone (the square root of all), and compute the rest again.",
+            help="Keep the states of every so many steps alone (the square root of all), and "
+            "compute the rest again.",
         ),
         click.option(
             "--checkpoint-steps",
