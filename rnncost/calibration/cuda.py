@@ -170,7 +170,7 @@ def fit_cudnn(base: HardwareProfile, cases: Sequence[Case], source: str) -> Cudn
 
 
 def held_out_errors(base: HardwareProfile, cases: Sequence[Case], scored: int) -> Residuals:
-    """Fit without a fifth of the last ``scored`` layers and predict that fifth, in turns."""
+    """Fit without a quarter of the last ``scored`` layers and predict that, in turns."""
     start = _start(base)
     ratios = []
     first = len(cases) - scored

@@ -11,7 +11,7 @@ from rnncost.calibration.vector import constants_of, numbers_of
 from rnncost.latency.onnxruntime_cpu.layers import Layer, layer_time
 from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 
-FOLDS = 5
+FOLDS = 4
 
 THREAD_CONSTANTS = (
     "fork_s",
@@ -71,7 +71,7 @@ def held_out(
     threads: int,
     scored: int,
 ) -> Residuals:
-    """Fit on four fifths, predict the last fifth, in turns; score the last ``scored`` layers."""
+    """Fit on three quarters, predict the rest, in turns; score the last ``scored`` layers."""
     ratios = []
     first = len(layers) - scored
     for fold in range(FOLDS):

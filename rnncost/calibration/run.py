@@ -45,7 +45,7 @@ from rnncost.profiles.schema import (
 from rnncost.runtime.machine import machine, runtime_version
 
 ROUNDS = 6
-ONE_THREAD_S, MORE_THREADS_S = 34.0, 12.0
+ONE_THREAD_S, MORE_THREADS_S = 28.0, 10.0
 """After so long no further round of timing begins."""
 
 MAX_DRIFT = 0.25
