@@ -13,7 +13,7 @@ from rnncost.runtime.profiling import profile_nodes
 
 Executed = Counter[tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]]
 
-CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+LOOPS = ("Loop", "Scan", "SequenceMap")
 MAKES_SEQUENCE = (
     "Optional",
     "SequenceConstruct",
@@ -47,6 +47,10 @@ def run(
     shapes: Mapping[str, Sequence[int]],
     values: Mapping[str, Any] | None = None,
 ) -> Executed:
-    """Executions as ONNX Runtime's profile of one run has them."""
+    """Executions as ONNX Runtime's profile of one run has them; an If without its outputs."""
     events = profile_nodes(model.SerializeToString(), shapes=shapes, values=values)
-    return Counter((e.op_type, e.outputs) for e in events if e.op_type not in CONTROL)
+    return Counter(
+        (e.op_type, () if e.op_type == "If" else e.outputs)
+        for e in events
+        if e.op_type not in LOOPS
+    )

@@ -36,7 +36,12 @@ from rnncost.latency.onnxruntime_cpu.fusion import fused
 from rnncost.latency.onnxruntime_cpu.kernels import Linear, Product, kernel_time, stream_s
 from rnncost.latency.onnxruntime_cpu.movement import merged_axes
 from rnncost.latency.onnxruntime_cpu.operator_defaults import channels_for, default_operators
-from rnncost.latency.onnxruntime_cpu.operators import operator_times
+from rnncost.latency.onnxruntime_cpu.operators import (
+    KEPT_SHARE,
+    LOST_SHARE,
+    lost_share,
+    operator_times,
+)
 from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
 from rnncost.profiles.onnxruntime_operators import Operators
 from rnncost.runtime.inputs import make_inputs
@@ -305,9 +310,7 @@ def test_weights_in_the_state_of_a_loop_are_not_packed() -> None:
     link = Link("MatMul", (Weight((8, 8)),))
     alone = Case(name="a", shape=(4, 8), links=(link,), trips=3)
     chain = chain_of(operator_model(alone), optimised=True, channels=1)
-    kinds = {
-        n.work.kind for nodes, _, _ in chain.rows for n in nodes if isinstance(n.work, Product)
-    }
+    kinds = {n.work.kind for nodes, *_ in chain.rows for n in nodes if isinstance(n.work, Product)}
     assert kinds == {"packed"}
     model = onnx.load_from_string(operator_model(alone))
     loop = model.graph.node[0]
@@ -322,9 +325,7 @@ def test_weights_in_the_state_of_a_loop_are_not_packed() -> None:
     loop.input.append(stored)
     loop.output.append("w_last")
     chain = chain_of(model.SerializeToString(), optimised=True, channels=1)
-    kinds = {
-        n.work.kind for nodes, _, _ in chain.rows for n in nodes if isinstance(n.work, Product)
-    }
+    kinds = {n.work.kind for nodes, *_ in chain.rows for n in nodes if isinstance(n.work, Product)}
     assert kinds == {"plain"}
 
 
@@ -413,8 +414,8 @@ def test_cases_run_the_nodes_that_are_predicted(case: Case, tmp_path: Path) -> N
     session = create_session(model, optimization=case.optimization)
     session.run(None, make_inputs(session))
     if not case.optimised and not case.trips:
-        nodes = sum(executions * len(nodes) for nodes, executions, _ in chain.rows)
-        assert nodes == len(case.links)
+        nodes = sum(executions * len(nodes) for nodes, executions, *_ in chain.rows)
+        assert nodes == (1 + case.branched) * len(case.links)
 
 
 def test_every_constant_shows_in_a_case() -> None:
@@ -567,7 +568,79 @@ def test_a_chain_of_one_kernel_has_no_changes() -> None:
 
     def changes(case: Case) -> int:
         chain: Chain = chain_of(operator_model(case), optimised=False, channels=1)
-        return sum(executions for _, executions, changed in chain.rows if changed)
+        return sum(executions for _, executions, changed, _ in chain.rows if changed)
 
     assert changes(same) == 0
     assert changes(mixed) == 2
+
+
+def after_product(columns: int) -> list[Any]:
+    """The rows' operators and times of a few small nodes behind a product."""
+    nodes = [
+        node("MatMul", "x w", "m"),
+        node("ReduceMean", "m", "r", axes=[1]),
+        node("Relu", "r", "p"),
+        node("Relu", "p", "q"),
+        node("Sigmoid", "q", "y"),
+    ]
+    model = graph(nodes, (1, 64), {"w": array((64, columns))}, ("y",))
+    counted = count(load(model, Request(assume=False)).graph)
+    return list(zip(counted.ops, operator_times(counted, constants(), operators()), strict=True))
+
+
+def test_small_nodes_wait_for_what_large_weights_pushed_out() -> None:
+    """Each kernel once a run: the second of two like nodes finds its own at hand."""
+
+    def fixed(columns: int) -> list[float]:
+        return [time.overhead_s for _, time in after_product(columns)]
+
+    small, large = fixed(64), fixed(int(2 * CACHE / (4 * 64)))
+    extra = [far - near for far, near in zip(large, small, strict=True)]
+    share = math.log(2 / KEPT_SHARE) / math.log(LOST_SHARE / KEPT_SHARE)
+    wait = operators().nodes.refetch * share
+    assert extra == pytest.approx([0.0, wait, wait, 0.0, wait], rel=0.02, abs=1e-12)
+
+
+@given(st.floats(0, 1e12), st.floats(0, 1e12))
+def test_a_kernel_is_lost_by_degrees(one: float, other: float) -> None:
+    products = constants().products
+    less, more = sorted((one, other))
+    assert 0.0 <= lost_share(products, less) <= lost_share(products, more) <= 1.0
+    assert lost_share(products, KEPT_SHARE * CACHE) == 0.0
+    assert lost_share(products, LOST_SHARE * CACHE) == 1.0
+
+
+def test_a_body_keeps_its_kernels_near() -> None:
+    """What lies around a loop is far, what its own trips touch is not."""
+    links = (Link("Relu"), Link("Sigmoid"))
+    counted = count(
+        load(
+            operator_model(Case(name="a", shape=(4, 8), links=links, trips=5)),
+            Request(assume=False),
+        ).graph
+    )
+    own = operators()
+    near = operator_times(counted, constants(), own)
+    lost = msgspec.structs.replace(own, nodes=msgspec.structs.replace(own.nodes, refetch=1.0))
+    assert operator_times(counted, constants(), lost) == near
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_an_if_is_a_node_unless_its_condition_is_stored(stored: bool, tmp_path: Path) -> None:
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [node(op_type, "x", name)], name, [], [helper.make_empty_tensor_value_info(name)]
+        )
+        for name, op_type in (("then", "Relu"), ("else", "Tanh"))
+    }
+    nodes = [helper.make_node("If", ["go"], ["z"], name="if", **branches), node("Neg", "z", "y")]
+    model = onnx.load_from_string(graph(nodes, (2, 3), {}, ("y",)))
+    if stored:
+        model.graph.initializer.append(helper.make_tensor("go", TensorProto.BOOL, [], [True]))
+    else:
+        model.graph.input.append(helper.make_tensor_value_info("go", TensorProto.BOOL, []))
+    data = model.SerializeToString()
+    plan = planned(data)
+    assert plan == {"Relu": 1, "Neg": 1} | ({} if stored else {"If": 1})
+    ran = runs(data, tmp_path)
+    assert ran["If"] == plan["If"]

@@ -233,7 +233,7 @@ def test_a_branch_that_reads_a_later_value_waits_for_it() -> None:
         "z = Tanh(x) }"
     )
     source = lowered(model, values={"c": InputValue((), (True,))})
-    assert [op.op_type for op in source.graph.ops] == ["Tanh", "Relu"]
+    assert [op.op_type for op in source.graph.ops] == ["Tanh", "If", "Relu"]
 
 
 @pytest.mark.parametrize(

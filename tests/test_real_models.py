@@ -57,8 +57,7 @@ def test_counts_are_those_of_a_run(
         executions[kind] += row.executions
     assert {kind: macs for kind, macs in by_type.items() if macs} == case["macs_by_op"]
     for kind, count in case["executed"].items():
-        if kind not in ("If", "Loop"):
-            assert executions[kind] == count, kind
+        assert executions[kind] == count, kind
     assert report.uncounted == []
     assert report.coverage == 1.0
 

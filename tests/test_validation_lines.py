@@ -198,10 +198,10 @@ def test_a_branch_and_a_loop_body_are_seen_inside(tmp_path: Path) -> None:
     check_sums(result)
     assert line_of(result, "next").nodes == ["next"]
     assert line_of(result, "last").node_types == ["Loop"]
-    # No row stands for the If itself: the branch that it takes does.
-    (choice,) = (line for line in result.nodes if line.node_types == ["If"])
-    assert choice.rows == []
-    assert choice.estimated_s == {}
+    # The nodes of the branch have lines of their own.
+    choice = line_of(result, "chosen")
+    assert choice.node_types == ["If"]
+    assert len(choice.rows) == 1
     assert line_of(result, "out_Relu").nodes == ["out_Relu"]
 
 

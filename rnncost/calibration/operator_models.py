@@ -57,7 +57,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """A model to time: ``links`` one after the other on an input of this shape.
 
     ``optimised`` lets ONNX Runtime optimise the graph, as the blocked layout needs;
-    otherwise all nodes run as they stand here. With ``trips`` the chain is the body of a Loop.
+    otherwise all nodes run as they stand here. With ``trips`` the chain is the body of a Loop;
+    ``branched`` puts each link into the branch of an If.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str = "float32"
     optimised: bool = False
     trips: int = 0
+    branched: bool = False
 
     @property
     def optimization(self) -> Optimization:
@@ -76,15 +78,17 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 class Chain(msgspec.Struct, frozen=True):
     """What a case runs, and the bytes that a run touches.
 
-    ``rows`` are nodes, how often they run, and whether another kernel ran before them.
+    ``rows`` are nodes, how often they run, whether another kernel ran before them, and the
+    bytes touched since their own kernel last ran.
     """
 
-    rows: tuple[tuple[tuple[Node, ...], int, bool], ...]
+    rows: tuple[tuple[tuple[Node, ...], int, bool, int], ...]
     run_bytes: int
 
 
 def operator_model(case: Case) -> bytes:
     """The model of a case, as bytes: input X, output the last link's first output."""
+    import numpy as np
     from onnx import TensorProto, helper
 
     weights: dict[str, np.ndarray[Any, Any]] = {}
@@ -113,6 +117,9 @@ def operator_model(case: Case) -> bytes:
             )
         )
         before = outputs[0]
+    if case.branched:
+        weights["yes"] = np.asarray(True)
+        nodes = [_in_branch(node) for node in nodes]
     inputs = [_info("X", case.dtype, case.shape), *extras.values()]
     if not case.trips:
         return one_graph(nodes, inputs, [helper.make_empty_tensor_value_info(before)], weights)
@@ -135,6 +142,21 @@ def operator_model(case: Case) -> bytes:
     return one_graph([loop], [start, *inputs[1:]], [_info("Y", case.dtype, case.shape)], weights)
 
 
+def _in_branch(node: Any) -> Any:
+    """An If that takes a branch of one node; the other branch hands its input on."""
+    from onnx import helper
+
+    (out,) = node.output
+    other = helper.make_node("Identity", node.input[:1], [out])
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [inner], name, [], [helper.make_empty_tensor_value_info(out)]
+        )
+        for name, inner in (("then", node), ("else", other))
+    }
+    return helper.make_node("If", ["yes"], [out], name=f"if {node.name}", **branches)
+
+
 def chain_of(model: bytes, *, optimised: bool, channels: int) -> Chain:
     """What a model runs, read from its graph as any model's is."""
     from rnncost.counting.count import count
@@ -142,7 +164,7 @@ def chain_of(model: bytes, *, optimised: bool, channels: int) -> Chain:
     from rnncost.graph.dim import hint
     from rnncost.graph.source import Request
     from rnncost.latency.onnxruntime_cpu.fusion import fused
-    from rnncost.latency.onnxruntime_cpu.operators import nodes_of
+    from rnncost.latency.onnxruntime_cpu.operators import idles_of, nodes_of
 
     counted = count(load(model, Request(assume=False)).graph)
     planned = [
@@ -150,16 +172,16 @@ def chain_of(model: bytes, *, optimised: bool, channels: int) -> Chain:
         for plan in fused(counted, optimised=optimised, channels=channels if optimised else 1)
         if plan.runs
     ]
-    runs: dict[tuple[tuple[Node, ...], bool], int] = {}
+    runs: dict[tuple[tuple[Node, ...], bool, int], int] = {}
     before = ""
-    for plan in planned:
+    for plan, idle in zip(planned, idles_of(planned), strict=True):
         kernel = plan.row.op.op_type
-        key = (nodes_of(plan, channels), before not in ("", kernel))
+        key = (nodes_of(plan, channels), before not in ("", kernel), idle)
         runs[key] = runs.get(key, 0) + hint(plan.row.executions)
         before = kernel
     totals = counted.totals
     run_bytes = hint(totals.weight_bytes) + hint(totals.peak_activation_bytes)
-    rows = [(nodes, executions, changed) for (nodes, changed), executions in runs.items()]
+    rows = [(nodes, times, changed, idle) for (nodes, changed, idle), times in runs.items()]
     return Chain(tuple(rows), run_bytes)
 
 

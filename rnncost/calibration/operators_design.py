@@ -36,6 +36,7 @@ def operator_cases(second_cache_bytes: float) -> list[Case]:
         *convolutions(),
         *loops(),
         *mixtures(),
+        *_after_products(second_cache_bytes),
     ]
 
 
@@ -121,6 +122,19 @@ def _nodes() -> Iterator[Case]:
         )
         * 8,
     )
+
+
+def _after_products(second_cache_bytes: float) -> Iterator[Case]:
+    """Small nodes behind a product whose weights push them out of the near caches."""
+    depth = 1024
+    for share in (0.6, 0.8, 1.0, 1.5, 3.0, 6.0):
+        columns = max(64, round(share * second_cache_bytes / (4 * depth)))
+        to_small = (Link("Slice", (whole(0), whole(32), whole(1))), _SMALL_LINKS[2])
+        yield Case(
+            name=f"mixed after {share:g}",
+            shape=(1, depth),
+            links=(Link("MatMul", (Weight((depth, columns)),)), *to_small, *_SMALL_LINKS),
+        )
 
 
 def _elements() -> Iterator[Case]:

@@ -29,9 +29,10 @@ def chain_s(
             operators,
             threads,
             chain.run_bytes,
+            idle_bytes=idle,
             changed=changed,
         ).total_s
-        for nodes, executions, changed in chain.rows
+        for nodes, executions, changed, idle in chain.rows
     )
 
 

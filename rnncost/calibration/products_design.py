@@ -145,10 +145,14 @@ def convolutions() -> Iterator[Case]:
 
 
 def loops() -> Iterator[Case]:
-    """Trips through a body."""
+    """Trips through a body, and branches."""
     for trips in (2, 40):
         yield Case(name=f"{trips} trips", shape=SMALL, links=(Link("Relu"),) * 2, trips=trips)
     yield Case(name="trips of 10", shape=SMALL, links=(Link("Relu"),) * 10, trips=20)
+    for count in (1, 12):
+        yield Case(
+            name=f"{count} branches", shape=SMALL, links=(Link("Relu"),) * count, branched=True
+        )
 
 
 def mixtures() -> Iterator[Case]:

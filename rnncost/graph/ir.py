@@ -2,8 +2,9 @@
 
 Operators carry ONNX names, attributes and layouts, whichever front end they came from;
 a contrib or unknown domain is written ``domain::Name``. Control flow is settled before a
-graph is built: the branch taken by an ``If`` and the body of a function stand inline,
-and a ``Loop`` or ``Scan`` is one operator with its trip count and its body.
+graph is built: an ``If`` is one operator without outputs, and the branch that it takes
+stands inline after it, as the body of a function does; a ``Loop`` or ``Scan`` is one operator
+with its trip count and its body.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from rnncost.latency.cudnn_kernels import (
     product_of,
     product_s,
     standard_s,
+    work_of_products,
 )
 
 CUDNN_6_BACKWARD = Constants(
@@ -62,29 +63,10 @@ def backward_constants(forward: Constants) -> tuple[Constants, bool]:
 
 def backward_work(layer: Layer, gpu: Gpu) -> Work:
     """The products of one backward step of a layer, for all its directions."""
-    resident, bytes_per_s = gpu.holder(layer.recurrent_bytes)
     shapes = [(layer.output, layer.gates * layer.hidden)]
     if layer.output != layer.hidden:
         shapes.append((layer.hidden, layer.output))
-    return Work(
-        steps=layer.steps,
-        directions=layer.directions,
-        resident=resident,
-        products=tuple(
-            [
-                product_of(
-                    columns,
-                    layer.batch,
-                    depth,
-                    gpu,
-                    copies=layer.directions,
-                    bytes_per_s=bytes_per_s,
-                    element_bytes=layer.element_bytes,
-                )
-                for columns, depth in shapes
-            ]
-        ),
-    )
+    return work_of_products(layer, shapes, gpu)
 
 
 def backward_data_s(layer: Layer, gpu: Gpu, constants: Constants) -> float:

@@ -23,6 +23,7 @@ Persistent algorithms keep the recurrent matrix in registers for the whole seque
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 
@@ -143,25 +144,32 @@ def product_of(
 
 def work_of_layer(layer: Layer, gpu: Gpu) -> Work:
     """The products of a step of a layer, for all its directions."""
-    resident, bytes_per_s = gpu.holder(layer.recurrent_bytes)
     shapes = [(layer.gates * layer.hidden, layer.output)]
     if layer.output != layer.hidden:
         shapes.append((layer.output, layer.hidden))
+    return work_of_products(layer, shapes, gpu)
+
+
+def work_of_products(layer: Layer, shapes: Iterable[tuple[int, int]], gpu: Gpu) -> Work:
+    """Steps that are products of the layer's rows, of so many columns over so deep a sum."""
+    resident, bytes_per_s = gpu.holder(layer.recurrent_bytes)
     return Work(
         steps=layer.steps,
         directions=layer.directions,
         resident=resident,
         products=tuple(
-            product_of(
-                columns,
-                layer.batch,
-                depth,
-                gpu,
-                copies=layer.directions,
-                bytes_per_s=bytes_per_s,
-                element_bytes=layer.element_bytes,
-            )
-            for columns, depth in shapes
+            [
+                product_of(
+                    columns,
+                    layer.batch,
+                    depth,
+                    gpu,
+                    copies=layer.directions,
+                    bytes_per_s=bytes_per_s,
+                    element_bytes=layer.element_bytes,
+                )
+                for columns, depth in shapes
+            ]
         ),
     )
 

@@ -21,8 +21,9 @@ class Nodes(Strict, frozen=True, kw_only=True):
     """What one execution of a kernel takes, however little it has to do.
 
     ``view`` is the least that any node takes. ``change`` is added where the node
-    before ran another kernel, as nearly always; ``loop`` is a Loop or Scan, ``trip`` a trip
-    through its body on top of the nodes in it.
+    before ran another kernel, as nearly always, and up to ``refetch`` where much was touched
+    since the kernel last ran; ``branch`` is an If, ``loop`` a Loop or Scan, ``trip`` a trip
+    through its body, each on top of the nodes in it.
     """
 
     view: Seconds
@@ -48,6 +49,8 @@ class Nodes(Strict, frozen=True, kw_only=True):
     pool: Seconds
     quantize: Seconds
     change: Seconds
+    refetch: Seconds
+    branch: Seconds
     loop: Seconds
     trip: Seconds
 

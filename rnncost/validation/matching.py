@@ -196,8 +196,11 @@ def _claims(
         if not claimed:
             tensor = time.name.removesuffix("_nchwc")  # a Conv in blocked layout is named so
             claimed = by_output.get(tensor, []) if tensor != time.name else []
-        if not claimed and time.op_type not in _CONTROL:
-            claimed = by_name.get(_base_name(time.name), [])
+        if not claimed:
+            named = by_name.get(_base_name(time.name), [])
+            # The branches and bodies around a node may stand under its name too.
+            control = time.op_type in _CONTROL
+            claimed = [n for n in named if (originals[n].op_type in _CONTROL) == control]
         claims.append(list(dict.fromkeys(claimed)))
     return claims
 

@@ -1,4 +1,4 @@
-"""If: the branch that is taken stands inline, the other keeps only its weights."""
+"""If: the branch that is taken stands inline after it, the other keeps only its weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Lowered(msgspec.Struct, frozen=True):
 def lower_if(
     ctx: Context, walk: Walk, node: NodeProto, index: int, scope: Scope, ops: list[Op]
 ) -> None:
-    """Append the operators of the branch that is taken.
+    """Append the If, and the operators of the branch that is taken.
 
     Those of the other branch that use stored tensors follow with ``executions=0``, because
     what they use is stored all the same. When neither the condition nor a trace decides,
@@ -40,6 +40,7 @@ def lower_if(
         raise ModelError(f"{describe(node)} must have one input and two branches")
     name = ctx.op_name(node, index, scope)
     condition = ctx.read(node, scope)[0]
+    decider = None if condition is None else condition.tensor
     event = scope.event(index)
     taken = None if scope.tolerant else _decision(ctx, node, name, graphs, event, condition)
     if taken is not None:
@@ -54,6 +55,8 @@ def lower_if(
     for output, bound in zip(node.outputs, lowered.outputs, strict=False):
         if output:
             scope.bound[output] = bound
+    # What the If results in is what the operators of its branch make.
+    ops.append(Op(name=name, op_type="If", inputs=(decider,), outputs=(None,) * len(node.outputs)))
     ops.extend(lowered.ops)
     other = _ELSE if taken == _THEN else _THEN
     ops.extend(_stored_uses(ctx, walk, graphs[other], name, other, scope))

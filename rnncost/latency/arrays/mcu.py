@@ -49,7 +49,7 @@ def model_of(profile: HardwareProfile, threads: int, precision: str | None) -> M
         operators = scalar.STEP_OPERATORS.get(layer.cell.upper())
         wait_s = (rates.step if operators is None else operators * rates.op) * second
         step_s = wait_s + product_s + gates_s / steps
-        return 1 * rates.op * second + parallel_s + steps * step_s
+        return rates.op * second + parallel_s + steps * step_s
 
     def dram_bytes(layer: Layer) -> Values:
         held = layer.traffic_bytes * scale

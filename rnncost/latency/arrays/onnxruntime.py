@@ -27,7 +27,11 @@ from rnncost.latency.arrays.roofline import dram_bytes_of
 from rnncost.latency.onnxruntime_cpu import layers as scalar
 from rnncost.latency.onnxruntime_cpu.layers import CellName
 from rnncost.latency.onnxruntime_cpu.predict import constants_for
-from rnncost.latency.onnxruntime_cpu.products import COLUMN_TILE, MACS_A_THREAD
+from rnncost.latency.onnxruntime_cpu.products import (
+    COLUMN_TILE,
+    MACS_A_THREAD,
+    second_cache_bytes,
+)
 
 if TYPE_CHECKING:
     from rnncost.profiles.onnxruntime import Cell as CellTimes
@@ -133,9 +137,10 @@ def _layer_s(
     split = _split_of(layer, threads)
     set_up = layer.hidden * (1.0 if layer.cell == "lstm_int8" else layer.rows)
     fixed: Values = cell.node_s + layer.directions * (cell.direction_s + set_up * cell.setup_s)
-    own = held_in(table, layer.footprint_bytes)
-    around = _input_s(layer, constants, table, threads, own)
-    around = around + _cold_s(layer, table, own, run_bytes) / split.threads
+    own = layer.footprint_bytes
+    whole = own + scalar.OTHERS_WEIGHT * np.maximum(0.0, run_bytes - own)
+    held = held_in(table, whole)
+    around = _input_s(layer, constants, table, threads, whole, held)
     if layer.directions == 2 and layer.cell != "rnn":
         around = around + _reverse_s(layer, constants)
     shared: Truth = np.logical_and(split.by_batch, np.greater(split.threads, 1))
@@ -144,7 +149,7 @@ def _layer_s(
     each = _step_product_s(layer, constants, table, split, layer.step_set_bytes, None)
     first: Values = 0.0
     if layer.cell != "rnn":
-        first = _step_product_s(layer, constants, table, split, layer.footprint_bytes, own)
+        first = _step_product_s(layer, constants, table, split, whole, held)
     step_s = each + _gates_s(layer, constants, split, shared)
     first_steps_s = layer.directions * (first - each)
     parallel_s = around + np.maximum(0.0, first_steps_s)
@@ -163,13 +168,6 @@ def _gates_s(layer: Extents, constants: OnnxRuntimeCpu, split: Split, shared: Tr
     split_s = shared * (constants.int8_split_step_s if int8 else constants.split_step_s)
     each: Values = cell.step_s + split_s + split.rows * (cell.row_s + tail + layer.hidden * unit_s)
     return each
-
-
-def _cold_s(layer: Extents, table: Table, own: Held, run_bytes: Values) -> Values:
-    bytes_ = layer.footprint_bytes
-    whole = bytes_ + scalar.OTHERS_WEIGHT * np.maximum(0.0, run_bytes - bytes_)
-    among_s, _ = far(table, whole)
-    return scalar.COLD_SHARE * bytes_ * np.maximum(0.0, among_s - own.byte_s)
 
 
 def _repeated(layer: Extents) -> Values:
@@ -191,15 +189,20 @@ def _reverse_s(layer: Extents, constants: OnnxRuntimeCpu) -> Values:
 
 
 def _input_s(
-    layer: Extents, constants: OnnxRuntimeCpu, table: Table, threads: int, own: Held
+    layer: Extents,
+    constants: OnnxRuntimeCpu,
+    table: Table,
+    threads: int,
+    working_set: Values,
+    held: Held,
 ) -> Values:
     copies = constants.copies
     rows, columns = layer.steps * layer.rows, layer.columns
     seconds = _product_s(
-        layer, constants, table, rows, layer.inputs, columns, threads, layer.footprint_bytes, own
+        layer, constants, table, rows, layer.inputs, columns, threads, working_set, held
     )
     buffer = 4 * rows * columns
-    room = constants.products.far[1].working_set_bytes
+    room = second_cache_bytes(constants.products)
     beyond = np.minimum(1.0, np.maximum(0.0, (buffer + layer.recurrent_bytes) / room - 1))
     seconds = seconds + buffer * (beyond * copies.far_byte_s + (1 - beyond) * copies.near_byte_s)
     if layer.cell == "rnn":

@@ -24,9 +24,8 @@ def model_of(profile: HardwareProfile, threads: int, precision: str | None) -> M
     peak = device.macs_per_s(precision or "fp32")
 
     def layer_s(layer: Layer, run_bytes: Values) -> Values:
-        overhead_s = 1 * rates.op_s + 0 * rates.loop_s
         parallel_s, step_s = parts_s(layer, device, peak, scale)
-        return overhead_s + parallel_s + layer.executed_steps * step_s
+        return rates.op_s + parallel_s + layer.executed_steps * step_s
 
     return Model(
         run_s=rates.run_s, layer_s=layer_s, dram_bytes=dram_bytes_of(profile, threads, precision)

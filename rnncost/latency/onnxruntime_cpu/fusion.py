@@ -76,6 +76,8 @@ def _fold(edges: Edges, optimised: bool) -> bool:
     live: set[str] = set()
     shaped = False
     for site in edges.sites:
+        if site.type == "If" and optimised and _settled(edges, site):
+            site.runs = False
         if site.row.cost.kind != "constant" or not site.runs:
             continue
         reads_shape = site.type in ("Shape", "Size") and not site.stored(0)
@@ -85,6 +87,12 @@ def _fold(edges: Edges, optimised: bool) -> bool:
         elif optimised or site.type == "Constant":
             site.runs = False
     return shaped
+
+
+def _settled(edges: Edges, choice: Site) -> bool:
+    """Whether the condition of an If depends on stored tensors alone."""
+    condition = choice.inputs[0]
+    return choice.stored(0) or (condition in edges.makers and edges.maker(condition) is None)
 
 
 def _fed(edges: Edges, site: Site) -> bool:

@@ -18,6 +18,7 @@ from rnncost.latency.onnxruntime_cpu.products import (
     far,
     int8_s,
     packed_s,
+    second_cache_bytes,
     threads_for,
     unpacked_s,
 )
@@ -31,12 +32,6 @@ OTHERS_WEIGHT = 1.7
 """How much more than a node's own bytes those of other nodes count that run between two uses
 of its weights. Measured with an LSTM behind a growing chain of products: its weights begin to
 leave the second cache when a run touches six tenths of it."""
-
-COLD_SHARE = 0.65
-"""What a byte of a node costs that other nodes have pushed out of the near caches, in terms of
-a byte of weights that are always beyond them. Measured with LSTMs and GRUs behind a product
-whose weights are 1.5 to 8 times the second cache: 2.0e-11 s of 3.1e-11 s, between 1.4e-11 and
-2.9e-11 s for 11 layers."""
 
 LEARNT_VALUES, FORGOTTEN_VALUES = 1_000, 8_000
 """Activations of a run whose branches are all predicted, and none."""
@@ -169,14 +164,14 @@ def layer_time(
     # In 8 bits the zero points of the columns are set up, else the state of each row.
     set_up = layer.hidden * (1 if layer.cell == "lstm_int8" else layer.rows)
     fixed = cell.node_s + layer.directions * (cell.direction_s + set_up * cell.setup_s)
-    around = _input_s(layer, constants, threads, own)
-    # Each thread brings in its own part.
-    around += _cold_s(layer, constants, run_bytes or own) / split.threads
+    # Weights come from where other nodes left them: the first products of a run bring them in.
+    whole = own + OTHERS_WEIGHT * max(0.0, (run_bytes or own) - own)
+    around = _input_s(layer, constants, threads, whole)
     if (layer.directions == 2 or layer.reverse) and layer.cell != "rnn":
         around += reverse_s(layer, constants)
     if split.by_batch and split.threads > 1:
         fixed += layer.directions * constants.fork_s
-    first = _step_product_s(layer, constants, split, own)
+    first = _step_product_s(layer, constants, split, whole)
     each = _step_product_s(layer, constants, split, layer.step_set_bytes)
     if layer.cell == "rnn" and not layer.initial_state:
         first = 0.0
@@ -196,15 +191,6 @@ def layer_time(
         steps=layer.directions * layer.steps,
         step_s=each + gates,
     )
-
-
-def _cold_s(layer: Layer, constants: OnnxRuntimeCpu, run_bytes: float) -> float:
-    """Seconds until what other nodes have pushed out of the near caches is back in them."""
-    own = layer.footprint_bytes
-    whole = own + OTHERS_WEIGHT * max(0.0, run_bytes - own)
-    alone_s, _ = far(constants.products, own)
-    among_s, _ = far(constants.products, whole)
-    return COLD_SHARE * own * max(0.0, among_s - alone_s)
 
 
 def _repeated(layer: Layer) -> float:
@@ -232,7 +218,7 @@ def _input_s(layer: Layer, constants: OnnxRuntimeCpu, threads: int, whole: float
     seconds = _product_s(layer, constants, rows, layer.inputs, columns, threads, whole)
     buffer = 4 * rows * columns
     # Beyond the near caches when it does not fit there beside the recurrent weights.
-    room = constants.products.far[1].working_set_bytes
+    room = second_cache_bytes(constants.products)
     beyond = min(1.0, max(0.0, (buffer + layer.recurrent_bytes) / room - 1))
     seconds += buffer * (beyond * copies.far_byte_s + (1 - beyond) * copies.near_byte_s)
     if layer.cell == "rnn":

@@ -43,6 +43,8 @@ _NODES = {
     "pool": 1580,
     "quantize": 610,
     "change": 350,
+    "refetch": 3400,
+    "branch": 1700,
     "loop": 2910,
     "trip": 190,
 }

@@ -56,6 +56,11 @@ def far(products: Products, working_set_bytes: float) -> tuple[float, float]:
     return points[-1].s_per_byte, points[-1].overlap
 
 
+def second_cache_bytes(products: Products) -> float:
+    """The size of the second cache: the working sets are those around it, itself the second."""
+    return products.far[1].working_set_bytes
+
+
 def first_cache_gain(products: Products, working_set_bytes: float) -> float:
     """The part of a one-row product that weights in the first cache save."""
     near = working_set_bytes < products.first_cache_bytes
