@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "RANDOM_LAYERS", 10)
     monkeypatch.setattr(run, "THREADED_LAYERS", 10)
     monkeypatch.setattr(run, "chosen_layers", lambda _: random_layers(10, 4, 10_000_000))
+    monkeypatch.setattr(run, "MAX_P90_ERROR", math.inf)
 
 
 @pytest.fixture
@@ -214,6 +216,24 @@ def test_a_noisy_machine_is_refused_unless_forced(
     assert calibration.scatter is not None
     assert (calibration.drift > run.MAX_DRIFT) == (what == "drift")
     assert (calibration.scatter > run.MAX_SCATTER) == (what == "scatter")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("unfitted")
+def test_timings_that_fit_nothing_are_refused_unless_forced(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr(run, "MAX_P90_ERROR", 0.4)
+    far_off, base = true_constants(3.0), true_constants(0.01)
+    fitted = {1: base, 2: base, threads: far_off}
+    monkeypatch.setattr(run, "fit_constants", lambda *_: fitted[1])
+    monkeypatch.setattr(run, "fit_threads", lambda *_: fitted[2])
+    MadeUpMachine(base, noise=0.01, drift=0.0).take_over(monkeypatch)
+    words = {1: "1 thread fit", 2: "2 threads fit"}[threads]
+    with pytest.raises(MeasurementError, match=rf"{words}.*more than \d+% .*--force") as refused:
+        rnncost.calibrate()
+    assert "\n" not in str(refused.value)
+    assert rnncost.calibrate(force=True).calibrated
 
 
 @pytest.mark.usefixtures("unfitted")

@@ -46,7 +46,7 @@ def prepare_layers(
     runs = []
     for number, layer in enumerate(layers):
         if number % 20 == 0:
-            progress(f"building models for {_threads(threads)}: {number} of {len(layers)}")
+            progress(f"building models for {count_of(threads)}: {number} of {len(layers)}")
         session = create_session(recurrent_model(layer), threads=threads)
         runs.append(prepare(session, make_inputs(session)))
     return runs
@@ -75,7 +75,7 @@ def measure_runs(
     max_time_s: float | None = None,
 ) -> Measured:
     """Time models in turns and take the machine's drift out."""
-    progress(f"timing {len(runs)} models on {_threads(threads)}")
+    progress(f"timing {len(runs)} models on {count_of(threads)}")
     timed = time_interleaved(
         runs,
         rounds=rounds,
@@ -99,5 +99,6 @@ def steady_of(timed: Interleaved) -> Measured:
     )
 
 
-def _threads(count: int) -> str:
+def count_of(count: int) -> str:
+    """A number of threads in words."""
     return "1 thread" if count == 1 else f"{count} threads"

@@ -21,6 +21,7 @@ from rnncost.calibration.fitting import Residuals, fit_constants, fit_threads, h
 from rnncost.calibration.host import Host, host
 from rnncost.calibration.measuring import (
     Measured,
+    count_of,
     measure_runs,
     prepare_layers,
     prepare_operators,
@@ -51,6 +52,9 @@ ONE_THREAD_S, MORE_THREADS_S = 28.0, 10.0
 MAX_DRIFT = 0.25
 MAX_SCATTER = 0.10
 """Noise above which a machine is not trusted."""
+
+MAX_P90_ERROR = 0.4
+"""So far off are timings that were disturbed; 0.1 on one thread and 0.2 on more are usual."""
 
 _GUESS = {"clock_hz": 3.0e9, "peak_macs_per_s": 48e9}
 _GUESSED_LEVELS = ((4e6, 40e9), (float("inf"), 15e9))
@@ -93,10 +97,12 @@ def calibrate(
     facts = host()
     one = fit_one_thread(facts, progress=progress)
     _check_noise(one.measured, force)
+    _check_fit(one.errors, 1, force)
     results, constants = {1: one.errors}, one.constants
     if used > 1:
         more = fit_more_threads(constants, one.measured.reference_s, used, progress=progress)
         _check_noise(more.measured, force)
+        _check_fit(more.errors, used, force)
         results[used], constants = more.errors, more.constants
     return profile_of(name, used, facts, constants, one.measured, results)
 
@@ -229,6 +235,16 @@ def _check_noise(measured: Measured, force: bool) -> None:
             f"this machine is too noisy to calibrate: its speed drifted by {measured.drift:.0%} "
             f"(at most {MAX_DRIFT:.0%}) and single timings scattered by {measured.scatter:.0%} (at "
             f"most {MAX_SCATTER:.0%}); close other programs and try again, or give --force"
+        )
+
+
+def _check_fit(errors: Residuals, threads: int, force: bool) -> None:
+    if not force and errors.p90_error > MAX_P90_ERROR:
+        raise MeasurementError(
+            f"the timings on {count_of(threads)} fit no constants: of the layers that were left "
+            f"out, one in ten is off by more than {errors.p90_error:.0%} (at most "
+            f"{MAX_P90_ERROR:.0%}), as when other programs take the cores meanwhile; close them and "
+            "try again, or give --force"
         )
 
 
