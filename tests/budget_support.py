@@ -28,6 +28,16 @@ def product(path: Path, width: int, *, rows: int | str = 4, depth: int = 10) -> 
     return path
 
 
+def mystery(path: Path) -> Path:
+    """A model with an operator that nobody knows."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+    node = helper.make_node("Mystery", ["x"], ["y"], domain="acme")
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("acme", 1)]
+    graph = helper.make_graph([node], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
 def lines_of(error: Exception) -> str:
     """The message of an error, which is one line."""
     text = str(error)

@@ -8,6 +8,7 @@ import msgspec
 from report_samples import HOSTILE, plain, spotter
 
 from rnncost.budgets.model import CheckResult, Finding, ModelCheck, Place
+from rnncost.report.model import Report, UncountedOp
 
 MODEL = "models/keyword_spotter.onnx"
 KEY = "budgets.'models/*.onnx'"
@@ -25,9 +26,14 @@ def finding(metric: str, value: Any, limit: Any, **facts: Any) -> Finding:
     return Finding(metric=metric, value=value, limit=limit, passed=passed, **(known | facts))
 
 
+def complete() -> Report:
+    """A report in which every operator is counted."""
+    return msgspec.structs.replace(spotter(), uncounted=[], coverage=1.0)
+
+
 def mixed() -> CheckResult:
     """Two errors, a warning and two limits that hold, in two models, one with a base report."""
-    report = spotter()
+    report = complete()
     base = msgspec.structs.replace(
         report, totals=msgspec.structs.replace(report.totals, macs=report.totals.macs // 2)
     )
@@ -53,13 +59,21 @@ def mixed() -> CheckResult:
 def passing() -> CheckResult:
     """One model within its budget."""
     held = [finding("macs", 1000, 1000), finding("params", 1, 2)]
-    return CheckResult(models=[ModelCheck(model=MODEL, report=spotter(), findings=held)])
+    return CheckResult(models=[ModelCheck(model=MODEL, report=complete(), findings=held)])
+
+
+def incomplete() -> CheckResult:
+    """One model within its budget, as far as its operators can be counted."""
+    (model,) = passing().models
+    missing = [UncountedOp("odd", "acme::Odd", "no rule")]
+    report = msgspec.structs.replace(model.report, uncounted=missing, coverage=0.5)
+    return CheckResult(models=[msgspec.structs.replace(model, report=report)])
 
 
 def warned() -> CheckResult:
     """One model over a limit of level warn only."""
     found = [finding("macs", 1001, 1000, level="warn")]
-    return CheckResult(models=[ModelCheck(model=MODEL, report=spotter(), findings=found)])
+    return CheckResult(models=[ModelCheck(model=MODEL, report=complete(), findings=found)])
 
 
 def hostile(text: str) -> CheckResult:

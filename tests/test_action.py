@@ -225,8 +225,8 @@ def test_arguments_of_inputs(tmp_path: Path) -> None:
 
 def test_a_base_that_is_missing_is_told(tmp_path: Path) -> None:
     done = Runner(tmp_path, ECHO).run(base="none.json")
-    notice, arguments = done.stdout.splitlines()
-    assert notice.startswith("::notice title=rnncost::There is no base report yet")
+    said, arguments = done.stdout.splitlines()
+    assert said.startswith("::warning title=rnncost::The base report does not exist, so relative")
     assert json.loads(arguments)[-2:] == ["--absolute-only", "--"]
 
 

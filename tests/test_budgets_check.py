@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
-from budget_support import EXAMPLE, lines_of, product
+from budget_support import EXAMPLE, lines_of, mystery, product
 
 import rnncost
 from rnncost.budgets.metrics import METRICS, TRUTHS
 from rnncost.budgets.model import CheckResult
 from rnncost.errors import BindingError, BudgetError, ModelFileError, ProfileError, ReportError
+from rnncost.profiles.store import locate_profile
 from rnncost.report.json_text import to_json
 
 SPOTTER = """\
@@ -150,20 +155,11 @@ def test_faults_of_models_and_profiles_say_where(folder: Path) -> None:
 
 
 def test_what_cannot_be_counted_is_told() -> None:
-    import onnx
-    from onnx import TensorProto, helper
-
-    graph = helper.make_graph(
-        [helper.make_node("Mystery", ["x"], ["y"], domain="acme")],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("acme", 1)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets), "mystery.onnx")
+    mystery(Path("mystery.onnx"))
     budget("models: {mystery.onnx: {macs: 1}}\n")
-    warnings = rnncost.check().warnings
-    assert "mystery.onnx: the totals miss 1 operator that cannot be counted" in warnings
+    result = rnncost.check()
+    assert "mystery.onnx: the totals miss 1 operator that cannot be counted" in result.warnings
+    assert str(result).endswith("1 model: the limit holds; 1 operator not counted")
 
 
 # Which models, which tables.
@@ -218,9 +214,43 @@ def test_a_pattern_must_match() -> None:
     budget(f"{SPOTTER}    macs: 1\n  models/*.onnx: {{macs: 1}}\n")
     said = refusal(BudgetError, rnncost.check)
     assert said == 'rnncost.yaml:5: models."models/*.onnx": no model file matches'
-    assert names(rnncost.check("keyword_spotter.onnx")) == [("keyword_spotter.onnx", ["macs:4"])]
+    one = rnncost.check("keyword_spotter.onnx")
+    assert names(one) == [("keyword_spotter.onnx", ["macs:4"])]
+    assert one.warnings == [said]
     assert refusal(BudgetError, lambda: rnncost.check("nope.onnx")) == (
         "no such model file: nope.onnx"
+    )
+
+
+def test_a_link_that_leads_nowhere_is_not_left_out(folder: Path) -> None:
+    """As files that an annex or a cache has not fetched."""
+    product(folder / "models" / "a.onnx", 5)
+    for pattern in ("models/*.onnx", "models/b.onnx"):
+        budget(f"models: {{'{pattern}': {{macs: 1k}}}}\n")
+        Path("models/b.onnx").unlink(missing_ok=True)
+        Path("models/b.onnx").symlink_to(folder / "not-fetched")
+        assert "models/b.onnx: cannot be read" in refusal(ModelFileError, rnncost.check)
+    Path("models/b.onnx").unlink()
+    Path("models/b.onnx").mkdir()
+    budget("models: {'models/*.onnx': {macs: 1k}}\n")
+    assert names(rnncost.check()) == [("models/a.onnx", ["macs:1"])]
+
+
+def test_two_profiles_of_one_name_cannot_be_told_apart(folder: Path) -> None:
+    """A base report knows profiles by their names, so that one would stand for the other."""
+    for board in ("raspberry-pi-4", "raspberry-pi-5"):
+        text = locate_profile(board).read_text(encoding="utf-8")
+        (folder / board).mkdir()
+        (folder / board / "host.yaml").write_text(text.replace(f"name: {board}\n", "name: host\n"))
+    shutil.copytree("raspberry-pi-4", "copy")
+    head = f"{SPOTTER}    step_s: 1\n    profiles: [raspberry-pi-4/host.yaml, "
+    budget(f"{head}copy/host.yaml]\n")
+    assert rnncost.check().passed
+    budget(f"{head}raspberry-pi-5/host.yaml]\n")
+    assert refusal(BudgetError, rnncost.check) == (
+        'rnncost.yaml:4: models."keyword_spotter.onnx".step_s: raspberry-pi-4/host.yaml and '
+        "raspberry-pi-5/host.yaml are different profiles with one name, 'host': give one of them "
+        "another"
     )
 
 
@@ -275,9 +305,9 @@ def test_relative_limits_of_an_estimate() -> None:
         "models:\n  m.onnx:\n    latency_s:\n      - {max_increase: 1%, profile: raspberry-pi-4}\n"
         "      - {max_increase: 300%, profile: raspberry-pi-5}\n"
     )
-    relative = "models: {m.onnx: {profiles: [raspberry-pi-4, raspberry-pi-5], latency_s: 1}}\n"
-    budget(relative, "absolute.yaml")
-    save(rnncost.check(budget="absolute.yaml"))
+    made = rnncost.check(absolute_only=True)
+    assert made.models[0].findings == []
+    save(made)
     assert rnncost.check(base="base.json").passed
     product(Path("m.onnx"), 4400)
     (failure,) = rnncost.check(base="base.json").failures
@@ -367,6 +397,34 @@ def test_a_shape_that_the_budget_gives_must_be_that_of_the_base() -> None:
     assert "the shape of 'x' is 4x10 there and 3x10 here" in said
 
 
+def test_dimensions_and_inputs_of_other_names(folder: Path) -> None:
+    """What was bound must be the same, whatever the model calls it."""
+
+    def renamed(rows: str, dims: str, depth: int = 10) -> None:
+        model = onnx.load(product(Path("m.onnx"), 5, rows=rows, depth=depth))
+        model.graph.input[0].name = model.graph.node[0].input[0] = f"input of {rows}"
+        onnx.save(model, "m.onnx")
+        budget(f"models: {{m.onnx: {{{dims} macs: {{max_increase: 0}}}}}}\n")
+
+    renamed("rows", "dims: {rows: 100},")
+    save(rnncost.check(absolute_only=True))
+    renamed("seq", "dims: {seq: 100},")
+    result = rnncost.check(base="base.json")
+    assert (result.passed, result.warnings) == (True, [])
+    renamed("seq", "dims: {seq: 5},")  # fewer MACs, and nothing that the model has gained
+    assert refusal(ReportError, lambda: rnncost.check(base="base.json")) == (
+        "base.json is for another run of m.onnx: what binds the free dimensions is rows=100 there "
+        "and seq=5 here; make the base with the same bindings"
+    )
+    renamed("seq", "dims: {seq: 100},", depth=11)
+    result = rnncost.check(base="base.json")
+    assert not result.passed
+    assert result.warnings == [
+        "m.onnx: of the inputs, input of rows=100x10 in the base alone and input of seq=100x11 "
+        "here alone"
+    ]
+
+
 @pytest.mark.parametrize(
     ("before", "now", "said"),
     [
@@ -393,6 +451,29 @@ def test_a_base_without_the_profile_cannot_be_compared_with() -> None:
     budget(f"{SPOTTER}    {limit.replace('max', 'max_increase').replace('1', '1%')}\n")
     said = refusal(BudgetError, lambda: rnncost.check(base="base.json"))
     assert "the base has no step_s on raspberry-pi-4; make the base" in said
+
+
+def test_a_profile_with_other_figures_is_not_that_of_the_base(folder: Path) -> None:
+    """Under the same version: a faster board must not hide a slower model."""
+    path = folder / "board.yaml"
+    text = locate_profile("raspberry-pi-4").read_text(encoding="utf-8")
+    text = text.replace("name: raspberry-pi-4\n", "name: board\n")
+    path.write_text(text)
+    budget(f"{SPOTTER}    latency_s: {{max_increase: 0, profile: board.yaml}}\n")
+    data = save(rnncost.check(absolute_only=True))
+    assert "general knowledge" in text  # among the sources of the memory levels
+    path.write_text(text.replace("title: ", "title: the same ").replace("general ", "common "))
+    assert rnncost.check(base="base.json").passed
+    figure = re.search(r"value: ([0-9.e]+)", text)
+    assert figure is not None
+    path.write_text(text.replace(figure[0], f"value: {float(figure[1]) * 2}"))
+    assert refusal(ReportError, lambda: rnncost.check(base="base.json")) == (
+        "base.json estimates board for another run: the figures of the profile have changed since "
+        "then; make the base anew"
+    )
+    data["models"][0]["report"]["tool"]["version"] = "0.0.1"
+    Path("base.json").write_text(json.dumps(data))
+    assert "made by rnncost 0.0.1" in rnncost.check(base="base.json").warnings[0]
 
 
 def test_a_shape_of_the_models_own_may_change_with_it() -> None:
@@ -461,6 +542,8 @@ def put(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (lambda data: data["models"].clear(), "(its models: none)"),
         (lambda data: data["models"].append(7), "at $.models[1]: there is no model name"),
         (lambda data: data.update(models=7), "is faulty at"),
+        (lambda data: data.update(profiles=7), "is faulty at $.profiles"),
+        (lambda data: data.update(profiles={"a": 7}), "is faulty at $.profiles"),
     ],
 )
 def test_an_edited_base_is_one_sentence(
@@ -503,9 +586,24 @@ def test_an_infinite_figure_is_refused() -> None:
     assert "estimates[0].latency_high_s is inf" in said
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_base_may_come_through_a_pipe(folder: Path) -> None:
+    """As in ``rnncost check --base <(git show main:base.json)``."""
+    budget(f"{SPOTTER}    macs: {{max_increase: 0}}\n")
+    text = to_json(rnncost.check(absolute_only=True).to_dict())
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_text, args=(text,), daemon=True)
+    writer.start()
+    assert rnncost.check(base="pipe").passed
+    writer.join()
+
+
 def test_a_base_that_is_no_file() -> None:
     budget(f"{SPOTTER}    macs: 1\n")
     assert "the base . is a folder" in refusal(ReportError, lambda: rnncost.check(base="."))
     said = refusal(ReportError, lambda: rnncost.check(base="no.json"))
     assert said.startswith("there is no base no.json: 'rnncost check --absolute-only -o json:no")
+    if os.path.exists("/dev/zero"):
+        said = refusal(ReportError, lambda: rnncost.check(base="/dev/zero"))
+        assert said == "the base /dev/zero is a device, not a file"
     assert "there is no base a" in refusal(ReportError, lambda: rnncost.check(base="a\0"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from budget_support import EXAMPLE, lines_of, product
+from budget_support import EXAMPLE, lines_of, mystery, product
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,6 +152,11 @@ def test_any_name_survives(names: list[str]) -> None:
     written(f"models: {_yaml({'m': table})}\n")
     (read,) = parse_budget(read_budget(Path("rnncost.yaml")))
     assert [name for _, name in read.settings] == list(table["dims"])
+
+
+def test_a_first_budget_says_what_it_misses() -> None:
+    _, notes = initial_budget([str(mystery(Path("mystery.onnx")))])
+    assert notes == ["mystery.onnx: the totals miss 1 operator that cannot be counted"]
 
 
 def test_real_models_keep_to_their_first_budget(real_model: Callable[[str], Path]) -> None:

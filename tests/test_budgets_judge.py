@@ -8,10 +8,12 @@ from fractions import Fraction
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from budget_support import EXAMPLE, lines_of
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 import rnncost
 from rnncost.budgets.judge import judge
@@ -131,6 +133,29 @@ def test_what_must_be_true() -> None:
     assert held("streamable", True).passed
     assert held("streamable", False).message == (
         "the model cannot run step by step on a stream: bilstm needs later input"
+    )
+
+
+def test_a_state_that_comes_in_and_does_not_go_out_is_not_called_hidden() -> None:
+    def value(name: str, *shape: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+    w, r = (
+        numpy_helper.from_array(np.ones((1, 6, n), np.float32), name)
+        for n, name in ((3, "w"), (2, "r"))
+    )
+    node = helper.make_node("GRU", ["x", "w", "r", "", "", "h"], ["y"], hidden_size=2)
+    scale = helper.make_node("ReduceSum", ["y"], ["z"], keepdims=0)
+    graph = helper.make_graph(
+        [node, scale], "g", [value("x", 5, 1, 3), value("h", 1, 1, 2)], [value("z")], [w, r]
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    report = rnncost.analyze(model, profiles=(), symbolic=False)
+    finding = judge("m", Limit(metric="streamable", place=PLACE), report)
+    assert finding.message == (
+        "the model cannot run step by step on a stream: not every state of it is both an input "
+        "and an output"
     )
 
 

@@ -278,6 +278,7 @@ HEAD = "models:\n  m.onnx:\n    "
         (f"{HEAD}dims: {{a: true}}\n", "must be a whole number from 1 on, got true"),
         (f"{HEAD}dims: {{a: 1.5}}\n", "must be a whole number from 1 on, got 1.5"),
         (f"{HEAD}dims: {{a: '5'}}\n", "must be a whole number from 1 on, got '5'"),
+        (f"{HEAD}dims: {{a: {2**63}}}\n", "is larger than 2^63 - 1"),
         (f"{HEAD}dims: 5\n", "must be a table of keys and values, got 5"),
         (f"{HEAD}shapes: {{a: 1x5}}\n", "must be a list of whole numbers as [1, 576], got '1x5'"),
         (f"{HEAD}shapes: {{a: [1, -5]}}\n", "shapes.a[1]: must be a whole number"),
@@ -297,6 +298,8 @@ HEAD = "models:\n  m.onnx:\n    "
         (f"{HEAD}macs: [\n", "not readable as YAML"),
         (f"{HEAD}macs: {'[' * 40}{']' * 40}\n", "nested deeper than the 16 levels"),
         ("a: 1\n---\nb: 1\n", "a second YAML document starts here"),
+        ("models:\n  **/*.onnx: {macs: 1}\n", "a pattern that begins with * needs quotes"),
+        ("models:\n  *a.onnx: {macs: 1}\n", "a pattern that begins with * needs quotes"),
     ],
 )
 def test_faults_of_yaml(
@@ -320,7 +323,11 @@ def test_faults_of_yaml(
         (
             "[tool.rnncost.models.'m.onnx']\n\nmacs = 1979-05-27\n",
             'pyproject.toml:3: tool.rnncost.models."m.onnx".macs: must be a number or text with '
-            "a unit, got the date or time 1979-05-27",
+            "a unit, got the date 1979-05-27",
+        ),
+        (
+            f"[tool.rnncost.models.'m.onnx']\ndims.a = 0x{'f' * 6000}\n",
+            "dims.a: is larger than 2^63 - 1",
         ),
         ("[tool.rnncost.models.'m.onnx']\nmacs = nan\n", "finite number, got nan"),
         ("[tool.rnncost.models.'m.onnx']\nmacs = 1e999\n", "finite number, got inf"),

@@ -16,7 +16,17 @@ import jsonschema
 import msgspec
 import pytest
 import xmlschema
-from check_samples import MODEL, finding, hostile, hostile_texts, many, mixed, passing, warned
+from check_samples import (
+    MODEL,
+    finding,
+    hostile,
+    hostile_texts,
+    incomplete,
+    many,
+    mixed,
+    passing,
+    warned,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +65,7 @@ def test_the_worst_comes_first() -> None:
         (passing(), "all 2 limits hold"),
         (warned(), "no error, 1 warning"),
         (EMPTY, "no limit was checked"),
+        (incomplete(), "all 2 limits hold; 1 operator not counted"),
     ],
 )
 def test_verdict(result: CheckResult, said: str) -> None:
@@ -504,7 +515,14 @@ def test_names_in_markdown_read_as_they_are() -> None:
             "brightgreen",
             False,
         ),
+        (incomplete(), "1 operator not counted", "yellow", False),
         (EMPTY, "nothing checked", "lightgrey", False),
+        (
+            CheckResult(models=[msgspec.structs.replace(m, findings=[]) for m in mixed().models]),
+            "nothing checked",
+            "lightgrey",
+            False,
+        ),
     ],
 )
 def test_badge(result: CheckResult, message: str, color: str, is_error: bool) -> None:

@@ -130,7 +130,7 @@ def test_json_is_the_base_of_a_later_check(capsys: Capture) -> None:
     assert run("--absolute-only -o json") == EXIT_OK
     data = json.loads(capsys.readouterr().out)
     assert data == json.loads(Path("base.json").read_text())
-    assert list(data) == ["schema_version", "tool", "passed", "models", "warnings"]
+    assert list(data) == ["schema_version", "tool", "passed", "models", "profiles", "warnings"]
     assert list(data["models"][0]) == ["model", "findings", "report"]
     assert data["models"][0]["findings"][0]["limit"] == 1_000_000
     for width, code in ((5, EXIT_OK), (6, EXIT_OVER_BUDGET), (4, EXIT_OK)):

@@ -155,6 +155,7 @@ def test_a_report_object_that_contradicts_itself() -> None:
     ("given", "kind", "said"),
     [
         ("absent.json", ReportError, "cannot read absent.json: No such file or directory"),
+        ("a\0.json", ReportError, "embedded null"),
         ("absent.onnx", ModelError, "absent.onnx"),
         ("absent", ModelError, "absent"),
         ("tests", ModelError, "tests"),

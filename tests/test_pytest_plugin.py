@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from decimal import Decimal
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from budget_support import mystery
 
 import rnncost
 from rnncost.errors import BudgetError, RnncostError
@@ -114,7 +117,11 @@ def told(caught: pytest.ExceptionInfo[BaseException]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("macs", "passes"),
-    [(MACS, True), (MACS - 1, False), (MACS * 1.01, True), (MACS / 1.01, False), ("10.1M", True)],
+    [
+        *((MACS, True), (MACS - 1, False), (MACS * 1.01, True), (MACS / 1.01, False)),
+        *(("10.1M", True), (np.int64(MACS), True), (np.int64(MACS - 1), False)),
+        *((np.float64(MACS), True), (np.float32(MACS / 1.01), False)),
+    ],
 )
 def test_a_value_at_its_limit_passes(macs: Any, passes: bool) -> None:
     if passes:
@@ -179,6 +186,8 @@ def test_a_name_from_a_model_stays_text() -> None:
         ({"macs": -1}, "must not be below 0"),
         ({"macs": float("nan")}, "must be a finite number"),
         ({"macs": None}, "must be a number or text with a unit"),
+        ({"macs": Decimal(10)}, "must be a number or text with a unit, got the Decimal 10"),
+        ({"macs": np.float64("nan")}, "must be a finite number"),
         ({"latency_s": "5 ms"}, "say of which with profile='NAME'"),
         ({"streamable": False}, "has no limit but streamable=True"),
         ({"macs": 1, "profile": "raspbery-pi-4"}, "raspberry-pi-4"),
@@ -189,6 +198,16 @@ def test_limits_that_are_wrong(limits: dict[str, Any], said: str) -> None:
     with pytest.raises(RnncostError, match=re.escape(said)) as caught:
         check_cost(MODEL, dims=DIMS, **limits)
     assert "\n" not in str(caught.value)
+
+
+def test_operators_that_cannot_be_counted_are_a_warning(tmp_path: Path) -> None:
+    model = str(mystery(tmp_path / "mystery.onnx"))
+    with pytest.warns(UserWarning, match="mystery") as caught:
+        check_cost(model, macs=1)
+    assert [str(warning.message) for warning in caught] == [
+        f"{model}: the totals miss 1 operator that cannot be counted"
+    ]
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_nothing_is_assumed() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
 
@@ -15,12 +16,19 @@ from rnncost.report.codec import json_value, report_from_dict
 from rnncost.report.consistency import require_consistent
 from rnncost.report.model import Estimate, Report
 
+if TYPE_CHECKING:
+    from rnncost.profiles.schema import HardwareProfile
+
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
-    """Reports to compare with, by model name; ``single`` is one that stands alone."""
+    """Reports to compare with, by model name; ``single`` is one that stands alone.
+
+    ``profiles`` has the digests of the profiles' figures by name, as far as they are known.
+    """
 
     where: str
     reports: dict[str, Report] = {}
+    profiles: dict[str, str] = {}
     single: Union[Report, None] = None
 
 
@@ -50,7 +58,10 @@ def read_base(given: str | Path | Report) -> Base:
             raise ReportError(f"{place}: {name} is there twice; write the file anew")
         reports[name] = report_from_dict(item.get("report"), f"{place}.report")
         require_consistent(reports[name], f"{place}.report")
-    return Base(where=where, reports=reports)
+    profiles = data.get("profiles", {})
+    if not (isinstance(profiles, dict) and all(isinstance(d, str) for d in profiles.values())):
+        raise ReportError(f"{where} is faulty at $.profiles; write the file anew")
+    return Base(where=where, reports=reports, profiles=profiles)
 
 
 def require_overlap(base: Base, models: list[str]) -> None:
@@ -98,6 +109,8 @@ def same_run(base: Report, report: Report, where: str, model: str, bound: set[st
 
     Raises:
         ReportError: dimensions, values, given shapes or the way of counting differ.
+            Dimensions of other names are the same where their sizes are, or those of all
+            inputs.
     """
 
     def refusal(what: str, now: Any, then: Any) -> ReportError:
@@ -124,10 +137,40 @@ def same_run(base: Report, report: Report, where: str, model: str, bound: set[st
         if now != then:
             shapes = f"{_shown(then)} in the base and {_shown(now)} here"
             notes.append(f"{model}: the shape of {name!r} is {shapes}")
+    if sorted(ours.shapes.values()) != sorted(theirs.shapes.values()):
+        now, then = _alone(ours.dims, theirs.dims), _alone(theirs.dims, ours.dims)
+        if sorted(now.values()) != sorted(then.values()):
+            raise refusal("what binds the free dimensions", _listed(now), _listed(then))
+        now, then = _alone(ours.shapes, theirs.shapes), _alone(theirs.shapes, ours.shapes)
+        if now or then:
+            inputs = f"{_listed(then)} in the base alone and {_listed(now)} here alone"
+            notes.append(f"{model}: of the inputs, {inputs}")
     if base.tool.version != __version__:
         versions = f"rnncost {base.tool.version}, this is {__version__}"
         notes.append(f"{model}: the base was made by {versions}; how it counts may differ")
     return notes
+
+
+def profile_digest(profile: HardwareProfile) -> str:
+    """A hash of the numbers of a profile and their keys; texts, as sources, may change."""
+    figures = msgspec.json.encode(_figures(msgspec.to_builtins(profile)), order="sorted")
+    return hashlib.sha256(figures).hexdigest()
+
+
+def require_same_profiles(base: Base, report: Report, digests: dict[str, str]) -> None:
+    """Refuse a base whose estimates come from other figures under the same version.
+
+    Only a base of this rnncost is held to that: another may know keys that this one does not.
+
+    Raises:
+        ReportError: the figures of a profile differ.
+    """
+    for name, digest in digests.items():
+        if report.tool.version == __version__ and base.profiles.get(name, digest) != digest:
+            raise ReportError(
+                f"{base.where} estimates {name} for another run: the figures of the profile have "
+                "changed since then; make the base anew"
+            )
 
 
 def base_estimate(
@@ -169,6 +212,22 @@ def _require_version(data: dict[str, Any], where: str) -> None:
         )
 
 
+def _figures(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: figures for key, inner in value.items() if (figures := _figures(inner))}
+    if isinstance(value, (list, tuple)):
+        return [_figures(inner) for inner in value]
+    return None if value is None or isinstance(value, str) else [value]
+
+
+def _alone(some: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in some.items() if name not in others}
+
+
+def _listed(named: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={_shown(value)}" for name, value in named.items()) or "none"
+
+
 def _file_name(path: str) -> str:
     return path.replace("\\", "/").rsplit("/", 1)[-1]
 
@@ -187,11 +246,13 @@ def _read(path: Path) -> bytes:
                 f"the base {path} is a folder: give the file that 'rnncost check -o json:FILE' "
                 "wrote"
             )
-        if not path.is_file():
+        if not path.exists():
             raise ReportError(
                 f"there is no base {path}: 'rnncost check --absolute-only -o json:{path}' on "
                 "the base branch makes one"
             )
+        if not (path.is_file() or path.is_fifo()):  # as <(git show main:base.json)
+            raise ReportError(f"the base {path} is a device, not a file")
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise ReportError(f"cannot read the base {str(path)!r}: {error}") from None

@@ -12,8 +12,10 @@ from rnncost.budgets.base import (
     Base,
     base_estimate,
     base_report,
+    profile_digest,
     read_base,
     require_overlap,
+    require_same_profiles,
     same_run,
 )
 from rnncost.budgets.document import locate_budget, read_budget, where
@@ -66,27 +68,37 @@ def check(
         raise BudgetError("--absolute-only leaves out what --base is for: give one of them")
     file = locate_budget(budget)
     tables = parse_budget(read_budget(file))
-    selected = select(tables, file, (models,) if isinstance(models, (str, Path)) else models)
+    selected, warnings = select(
+        tables, file, (models,) if isinstance(models, (str, Path)) else models
+    )
     settings = {model.name: merged(model.tables, model.name) for model in selected}
-    limits = {model.name: _limits(model, absolute_only=absolute_only) for model in selected}
+    limits = [limit for model in selected for limit in model.limits]
     compared = None if base is None else read_base(base)
-    if compared is None:
-        _require_no_relative(limit for held in limits.values() for limit in held)
-    else:
-        require_overlap(compared, list(limits))
-    profiles = _load_profiles(limit for held in limits.values() for limit in held)
+    if compared is not None:
+        require_overlap(compared, [model.name for model in selected])
+    elif not absolute_only:
+        _require_no_relative(limits)
+    profiles = _load_profiles(limits)
     checks: list[ModelCheck] = []
-    warnings: list[str] = []
     for model in selected:
-        found, notes = _check(model, settings[model.name], limits[model.name], profiles, compared)
+        found, notes = _check(model, settings[model.name], profiles, compared)
         checks.append(found)
         warnings += notes
-    return CheckResult(models=checks, warnings=warnings)
+    return CheckResult(models=checks, warnings=warnings, profiles=_digests(profiles.values()))
 
 
-def _limits(model: Selected, *, absolute_only: bool) -> list[Limit]:
-    limits = [limit for table in model.tables for limit in table.limits]
-    return [i for i in limits if i.max_increase is None] if absolute_only else limits
+def missed(model: str, report: Report) -> list[str]:
+    """A sentence about operators that the totals of a model do not have; none if all are in."""
+    if not report.uncounted:
+        return []
+    operators = plural(len(report.uncounted), "operator")
+    return [f"{model}: the totals miss {operators} that cannot be counted"]
+
+
+def in_keys(text: str) -> str:
+    """A sentence with the keys of a budget in place of the options of the command line."""
+    text = re.sub(r"--(dim|shape|value)\b", r"\1s", text)
+    return re.sub(r"--(trace|profile|precision|threads)\b", r"\1", text)
 
 
 def _require_no_relative(limits: Iterable[Limit]) -> None:
@@ -99,37 +111,56 @@ def _require_no_relative(limits: Iterable[Limit]) -> None:
 
 
 def _load_profiles(limits: Iterable[Limit]) -> dict[str, HardwareProfile]:
-    """The profiles of all limits, by the text that the budget has for each."""
+    """The profiles of all limits, by the text that the budget has for each.
+
+    Raises:
+        BudgetError: two different ones have one name, by which a base and a reader know them.
+        ProfileError: one is missing or wrong.
+    """
     loaded: dict[str, HardwareProfile] = {}
+    texts: dict[str, str] = {}
     for limit in limits:
-        if limit.profile is not None and limit.profile not in loaded:
-            loaded[limit.profile] = _placed(limit.place, "", load_profile, limit.profile)
+        if limit.profile is None or limit.profile in loaded:
+            continue
+        profile = _placed(limit.place, "", load_profile, limit.profile)
+        other = texts.setdefault(profile.name, limit.profile)
+        if loaded.get(other, profile) != profile:
+            raise BudgetError(
+                f"{where(limit.place)}: {other} and {limit.profile} are different profiles with "
+                f"one name, {profile.name!r}: give one of them another"
+            )
+        loaded[limit.profile] = profile
     return loaded
+
+
+def _digests(profiles: Iterable[HardwareProfile]) -> dict[str, str]:
+    return {profile.name: profile_digest(profile) for profile in profiles}
 
 
 def _check(
     model: Selected,
     settings: Settings,
-    limits: list[Limit],
     profiles: dict[str, HardwareProfile],
     compared: Base | None,
 ) -> tuple[ModelCheck, list[str]]:
-    """One model against its limits, and what a reader must know of it."""
-    names = list(dict.fromkeys(limit.profile for limit in limits if limit.profile))
+    """One model against its limits, and what a reader must know of it.
+
+    Without a base, relative limits are left out; their profiles are estimated on all the
+    same, as the report is to be a base itself.
+    """
+    names = list(dict.fromkeys(limit.profile for limit in model.limits if limit.profile))
     report = _analyze(model, settings, [profiles[name] for name in names])
     estimates = dict(zip(names, report.estimates, strict=True))
-    notes = [f"{model.name}: {_in_keys(warning)}" for warning in report.warnings]
-    if report.uncounted:
-        missed = plural(len(report.uncounted), "operator")
-        notes.append(f"{model.name}: the totals miss {missed} that cannot be counted")
+    notes = [f"{model.name}: {in_keys(warning)}" for warning in report.warnings]
+    notes += missed(model.name, report)
     base = base_report(compared, model.name) if compared else None
     if compared and base is None:
-        limits = [limit for limit in limits if limit.max_increase is None]
         notes.append(
             f"{model.name}: {compared.where} has no report of it, so no relative limit is held"
         )
     before = {}
     if compared and base is not None:
+        require_same_profiles(compared, base, _digests(profiles[name] for name in names))
         bound = {name for kind, *names in settings if kind == "shapes" for name in names}
         notes += same_run(base, report, compared.where, model.name, bound)
         before = {
@@ -151,7 +182,8 @@ def _check(
             profile=profiles.get(name),
         )
 
-    findings = [judged(limit) for limit in limits]
+    held = [limit for limit in model.limits if base is not None or limit.max_increase is None]
+    findings = [judged(limit) for limit in held]
     return ModelCheck(model=model.name, report=report, base=base, findings=findings), notes
 
 
@@ -178,13 +210,7 @@ def _placed(place: Place, model: str, call: Callable[[str], T], argument: str) -
     except RnncostError as error:
         text = str(error)
         if not text.startswith(f"{place.file}:"):
-            text = _in_keys(text)
+            text = in_keys(text)
             named = f"{model}: " if model and not text.startswith(model) else ""
             text = f"{place.file}:{place.line}: {named}{text}"
         raise type(error)(text) from error
-
-
-def _in_keys(text: str) -> str:
-    """A sentence with the keys of a budget in place of the options of the command line."""
-    text = re.sub(r"--(dim|shape|value)\b", r"\1s", text)
-    return re.sub(r"--(trace|profile|precision|threads)\b", r"\1", text)

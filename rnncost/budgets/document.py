@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -76,7 +77,8 @@ def shown(value: Any) -> str:
         return "nothing"
     if isinstance(value, int) and abs(value) >= _HUGE:
         return "a number of more than 60 digits"
-    text = repr(value) if isinstance(value, (int, float, str)) else f"the date or time {value}"
+    plain = isinstance(value, (int, float, str))
+    text = repr(value) if plain else f"the {type(value).__name__} {value}"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -150,7 +152,9 @@ def _read_yaml(text: str, name: str) -> Document:
     try:
         document = read_document(text, name, "a budget file")
     except ProfileError as error:
-        raise BudgetError(str(error)) from None
+        starred = re.search(r"^\s*(- +)?\*", text, re.MULTILINE)
+        hint = "; a pattern that begins with * needs quotes" if starred else ""
+        raise BudgetError(f"{error}{hint}") from None
     for fault in document.faults:
         raise BudgetError(f"{fault.place.file}:{fault.place.line}: {fault.message}")
     return document

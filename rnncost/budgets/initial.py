@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rnncost.analysis import analyze
+from rnncost.budgets.checking import missed
 from rnncost.budgets.metrics import METRICS, value_of
 from rnncost.budgets.select import model_name
 from rnncost.budgets.values import loaded
@@ -63,7 +64,7 @@ def initial_budget(
         headroom: the share that limits stand above today's figures.
 
     Returns:
-        The text, and sentences about what was assumed.
+        The text, and sentences about what was assumed or cannot be counted.
 
     Raises:
         RnncostError: as ``analyze`` raises, or a value of an input is too long to write.
@@ -92,6 +93,7 @@ def initial_budget(
         assumed = [_assumed(report, dim) for dim in report.bindings.assumed]
         if assumed:
             notes.append(f"{name}: {', '.join(assumed)} is assumed; change it in the budget")
+        notes += missed(name, report)
         table = {
             "dims": _dims(report, (*given["shapes"], *given["values"])),
             "shapes": {key: list(shape) for key, shape in given["shapes"].items()},

@@ -26,7 +26,7 @@ _UNKNOWN = {
     "fits": "{profile} does not say how much memory it has",
 }
 
-_NO_STATE = "its state is neither an input nor an output"
+_NO_STATE = "not every state of it is both an input and an output"
 
 
 def judge(

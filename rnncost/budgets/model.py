@@ -77,10 +77,14 @@ class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The check of all models. ``str(result)`` is a table, ``to_dict()`` plain JSON values."""
+    """The check of all models. ``str(result)`` is a table, ``to_dict()`` plain JSON values.
+
+    ``profiles`` has the digest of each profile's figures by its name.
+    """
 
     models: list[ModelCheck]
     warnings: list[str] = []
+    profiles: dict[str, str] = {}
 
     @property
     def failures(self) -> list[Finding]:
@@ -106,6 +110,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
                 }
                 for check in self.models
             ],
+            "profiles": dict(self.profiles),
             "warnings": list(self.warnings),
         }
 

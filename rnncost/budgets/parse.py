@@ -27,6 +27,7 @@ LIMIT_KEYS = ("max", "max_increase", "profile", "level")
 TRUTH_KEYS = ("profile", "level")
 
 _DEEPEST_VALUE = 16
+_LARGEST_SIZE = 2**63 - 1
 _SUFFIXES = frozenset(("onnx", "pt2"))
 
 
@@ -235,6 +236,8 @@ def _whole(node: Node) -> int:
     value = node.value
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise node.fault(f"must be a whole number from 1 on, got {shown(value)}")
+    if value > _LARGEST_SIZE:
+        raise node.fault("is larger than 2^63 - 1")
     return value
 
 

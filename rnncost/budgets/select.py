@@ -11,6 +11,7 @@ import msgspec
 
 from rnncost.analysis import is_factory
 from rnncost.budgets.document import where
+from rnncost.budgets.model import Limit
 from rnncost.budgets.parse import Table
 from rnncost.errors import BudgetError
 
@@ -24,8 +25,15 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     tables: list[Table]
 
+    @property
+    def limits(self) -> list[Limit]:
+        """The limits of all its tables."""
+        return [limit for table in self.tables for limit in table.limits]
 
-def select(tables: Sequence[Table], file: Path, wanted: Iterable[str | Path]) -> list[Selected]:
+
+def select(
+    tables: Sequence[Table], file: Path, wanted: Iterable[str | Path]
+) -> tuple[list[Selected], list[str]]:
     """Match models to the tables of a budget file.
 
     A model's name is its path from the budget file's folder, with forward slashes, or the
@@ -36,6 +44,9 @@ def select(tables: Sequence[Table], file: Path, wanted: Iterable[str | Path]) ->
         file: the budget file; patterns start at its folder.
         wanted: the models to check, as paths from the working directory or factories; all
             that the patterns match where there is none.
+
+    Returns:
+        The models, and sentences about patterns that match none where models were asked for.
 
     Raises:
         BudgetError: a pattern matches no model, a wanted model matches no pattern, or no
@@ -51,29 +62,34 @@ def select(tables: Sequence[Table], file: Path, wanted: Iterable[str | Path]) ->
         if not names:
             empty.append(table)
     names = [_covered(str(model), folder, found, file) for model in wanted]
-    for table in [] if names else empty:
-        raise BudgetError(f"{where(table.place)}: no model file matches")
+    faults = [f"{where(table.place)}: no model file matches" for table in empty]
+    if faults and not names:
+        raise BudgetError(faults[0])
     selected = [
         Selected(name=name, path=_path(name, folder), tables=found[name])
         for name in dict.fromkeys(names or found)
     ]
     for model in selected:
-        if not any(table.limits for table in model.tables):
+        if not model.limits:
             place = model.tables[0].place
             raise BudgetError(f"{where(place)}: {model.name} has no limit: add one, as macs")
-    return selected
+    return selected, faults
 
 
 def matches(pattern: str, folder: str) -> list[str]:
-    """The names of the models that a pattern of a budget stands for, sorted."""
+    """The names of the models that a pattern of a budget stands for, sorted.
+
+    A link that leads nowhere is among them: to leave it out would be to pass it.
+    """
     if is_factory(pattern) and not os.path.exists(os.path.join(folder, pattern)):
         return [pattern]
-    if os.path.isfile(os.path.join(folder, pattern)) or not has_magic(pattern):
+    if os.path.lexists(os.path.join(folder, pattern)) or not has_magic(pattern):
         found = [pattern]
     else:
         found = glob(pattern, root_dir=folder or ".", recursive=True)
-    files = (path for path in found if os.path.isfile(os.path.join(folder, path)))
-    return sorted(dict.fromkeys(model_name(os.path.join(folder, path), folder) for path in files))
+    paths = (os.path.join(folder, path) for path in found)
+    files = (path for path in paths if os.path.lexists(path) and not os.path.isdir(path))
+    return sorted({model_name(path, folder) for path in files})
 
 
 def model_name(model: str, folder: str) -> str:

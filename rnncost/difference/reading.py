@@ -47,8 +47,9 @@ def report_in(given: Any) -> Report | None:
             report = report_from_json(start + file.read(), path)
             require_consistent(report, path)
             return report
-    except OSError as error:
-        raise ReportError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ReportError(f"cannot read {path}: {reason}") from error
 
 
 def analysed(

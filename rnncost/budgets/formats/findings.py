@@ -24,7 +24,18 @@ def held(result: CheckResult) -> list[Finding]:
 
 
 def verdict(result: CheckResult) -> str:
-    """One sentence: how many limits do not hold."""
+    """One sentence: how many limits do not hold, and what no limit has seen."""
+    said = _held_or_not(result)
+    missed = uncounted(result)
+    return f"{said}; {plural(missed, 'operator')} not counted" if missed else said
+
+
+def uncounted(result: CheckResult) -> int:
+    """How many operators the totals that limits are held against do not have."""
+    return sum(len(model.report.uncounted) for model in result.models)
+
+
+def _held_or_not(result: CheckResult) -> str:
     findings = broken(result)
     errors = sum(f.level == "error" for f in findings)
     warnings = len(findings) - errors
