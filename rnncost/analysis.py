@@ -373,8 +373,9 @@ def _formulas(source: Source, counted: Counted) -> tuple[dict[str, str] | None, 
         else:
             wrong.append(metric)
     if wrong:
-        return formulas, (f"no single formula holds for {', '.join(wrong)} at these dimensions",)
-    return formulas, ()
+        none_holds = f"no single formula holds for {', '.join(wrong)} at these dimensions"
+        return formulas, (*source.provisos, none_holds)
+    return formulas, source.provisos
 
 
 def _ratio(macs: int, size_bytes: int) -> float:

@@ -145,19 +145,21 @@ def test_formulas_that_hold_for_one_branch_say_so() -> None:
     short = helper.make_graph([helper.make_node("Identity", ["x"], ["out"])], "short", [], info)
     long = helper.make_graph([cut_off], "long", [], info)
 
-    def choice(limit: str) -> Report:
+    def choice(limit: str, *, symbolic: bool = True) -> Report:
         nodes = [
             *LENGTH,
             helper.make_node("Less", ["length", limit], ["less"]),
             helper.make_node("If", ["less"], ["part"], then_branch=short, else_branch=long),
             *lstm("part", "y"),
         ]
-        return analyze(model(nodes, ["y"], [*CONSTANTS, ints("fifties", [50])]))
+        made = model(nodes, ["y"], [*CONSTANTS, ints("fifties", [50])])
+        return analyze(made, symbolic=symbolic)
 
     def provisos(report: Report) -> list[str]:
         return [text for text in report.warnings if "formulas hold" in text]
 
     (text,) = provisos(choice("fifty"))
     assert "If node that makes 'part' takes its else_branch" in text
+    assert provisos(choice("fifty", symbolic=False)) == []
     # No length is below 1, so this branch is taken whatever the dimensions are.
     assert provisos(choice("one")) == []

@@ -38,7 +38,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     ``symbolic`` is the same graph with its free dimensions kept as expressions, or None
     when there are none or the model cannot be followed that way (``symbolic_reason``
-    then says why). ``dims`` binds every free dimension, ``assumed`` names those bound by
+    then says why); it holds under its ``provisos``. ``dims`` binds every free dimension, ``assumed`` names those bound by
     default. ``trained`` are the roots of the stored tensors that need gradients; None
     where the model does not say (an ONNX file).
     """
@@ -46,6 +46,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     graph: Graph
     symbolic: Graph | None = None
     symbolic_reason: str = ""
+    provisos: tuple[str, ...] = ()
     format: str
     path: str = ""
     producer: str = ""

@@ -71,6 +71,7 @@ def load(
         graph=graph,
         symbolic=symbolic,
         symbolic_reason=reason,
+        provisos=tuple(dict.fromkeys(provisos)),
         format="onnx",
         path=path,
         producer=proto.producer,
@@ -83,7 +84,7 @@ def load(
         warnings=(
             *_unfamiliar(proto.opset.get("", OLDEST_OPSET)),
             *_changed(usual, binding),
-            *dict.fromkeys((*ctx.warnings, *provisos)),
+            *dict.fromkeys(ctx.warnings),
         ),
     )
 
