@@ -38,9 +38,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     ``symbolic`` is the same graph with its free dimensions kept as expressions, or None
     when there are none or the model cannot be followed that way (``symbolic_reason``
-    then says why); it holds under its ``provisos``. ``dims`` binds every free dimension, ``assumed`` names those bound by
-    default. ``trained`` are the roots of the stored tensors that need gradients; None
-    where the model does not say (an ONNX file).
+    then says why); it holds under its ``provisos``. ``dims`` binds every free dimension,
+    ``assumed`` names those bound by default. ``trained`` are the roots of the stored tensors
+    that need gradients; None where the model does not say (an ONNX file).
     """
 
     graph: Graph
