@@ -372,10 +372,8 @@ def _formulas(source: Source, counted: Counted) -> tuple[dict[str, str] | None, 
             formulas[metric] = str(formula)
         else:
             wrong.append(metric)
-    if wrong:
-        none_holds = f"no single formula holds for {', '.join(wrong)} at these dimensions"
-        return formulas, (*source.provisos, none_holds)
-    return formulas, source.provisos
+    said = f"no single formula holds for {', '.join(wrong)} at these dimensions"
+    return formulas, (*source.provisos, *([said] if wrong else []))
 
 
 def _ratio(macs: int, size_bytes: int) -> float:

@@ -15,7 +15,7 @@ import pytest
 from comparison_models import network
 
 import rnncost
-from rnncost.cli.compare import parse_names, parse_numbers, parse_period
+from rnncost.cli.compare import parse_names, parse_numbers
 from rnncost.cli.main import main
 from rnncost.comparison import Comparison
 from rnncost.comparison.text import one_line, render_markdown, render_text
@@ -192,8 +192,6 @@ def test_lists() -> None:
     for text in ("", "1,,2", "-1", "1.5", "²", "1_0"):
         with pytest.raises(BindingError):
             parse_numbers("--hidden", text)
-    assert parse_period("40us") == 40e-6
-    assert parse_period("2.5 s") == 2.5
 
 
 def documented() -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncost.cli.options import parse_dims, parse_shapes, parse_values
+from rnncost.cli.options import parse_dims, parse_period, parse_shapes, parse_values
 from rnncost.errors import BindingError
 
 
@@ -27,6 +27,14 @@ def test_values() -> None:
     assert type(parsed["sr"]) is int
     assert type(parsed["on"]) is bool
     assert parse_values(["x=1,2.5"]) == {"x": [1, 2.5]}
+
+
+def test_periods() -> None:
+    assert parse_period("40us") == 40e-6
+    assert parse_period("2.5 s") == 2.5
+    for text in ("0ms", "-1s", "10kB", "nan", ""):
+        with pytest.raises(BindingError, match="--step-period"):
+            parse_period(text)
 
 
 def test_names_may_hold_equals_signs_and_colons() -> None:

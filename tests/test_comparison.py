@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -13,9 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import rnncost
 from rnncost.comparison import Comparison, Design
-from rnncost.comparison.figures import COUNTS
+from rnncost.comparison.figures import COUNTS, not_counted
+from rnncost.comparison.text import render_markdown
 from rnncost.comparison.words import listed, times
 from rnncost.errors import BindingError, ModelError, ProfileError
+from rnncost.units import format_seconds
 
 CPU = "x86-64-server-core"
 GPU = "h100-sxm"
@@ -200,6 +203,33 @@ def two_inputs() -> onnx.ModelProto:
     return model
 
 
+def one_length_fixed() -> onnx.ModelProto:
+    """The same, where the longer of both inputs has a fixed length and more rows."""
+    model = two_inputs()
+    for value in model.graph.input:
+        if value.name == "x":
+            value.type.tensor_type.shape.dim[0].dim_value = 500
+            value.type.tensor_type.shape.dim[1].dim_value = 9
+        else:
+            value.type.tensor_type.shape.dim[1].dim_param = "others"
+    for value in model.graph.output:
+        value.type.tensor_type.shape.dim[0].Clear()
+    return model
+
+
+def test_reasons_are_about_the_extent_that_changes() -> None:
+    """Not about the largest one, which other layers may keep."""
+    model = one_length_fixed()
+    steps, batch = compare(model, steps=60, batches=4, dims={"others": 2}).variants
+    at = {
+        t: analyze(model, dims={"letters": t, "others": 2}).estimates[0].latency_s
+        for t in (60, 100)
+    }
+    each = format_seconds((at[100] - at[60]) / 40)
+    assert f"between 60 and 100 time steps, each costs {each}" in steps.reasons
+    assert any(reason.startswith("4 rows a run in place of 2, so") for reason in batch.reasons)
+
+
 def fixed_state() -> onnx.ModelProto:
     """A model whose initial state is stored, for three rows."""
     model = network([("GRU", 4, 1)], steps=30, rows=3)
@@ -280,7 +310,10 @@ def test_a_model_without_recurrence_says_so() -> None:
         ({"policy": "both", "steps": [5]}, "a policy is that of a change of direction"),
         ({"step_period_s": 0.0}, "the step period must be seconds above 0, got 0.0"),
         ({"step_period_s": math.nan}, "the step period must be seconds above 0, got nan"),
-        ({"chunk": 0, "step_period_s": 1.0}, "the chunk must be a whole number of steps"),
+        ({"step_period_s": "10ms"}, "the step period must be seconds above 0, got '10ms'"),
+        ({"step_period_s": True}, "the step period must be seconds above 0, got True"),
+        ({"chunk": 0, "step_period_s": 1.0}, "the chunk must be a whole number from 1 on, not 0"),
+        ({"chunk": True, "step_period_s": 1.0}, "the chunk must be a whole number from 1 on"),
         ({"chunk": 4}, "a chunk needs the time between two steps too"),
         ({"inputs": (1,)}, "inputs are those of a torch.nn.Module"),
         ({"threads": 0}, "threads must be at least 1"),
@@ -301,6 +334,46 @@ def test_odd_models_and_profiles_are_refused() -> None:
         compare("program.pt2")
     with pytest.raises(ProfileError, match="no-such"):
         compare(network([("GRU", 4, 1)]), profiles="no-such")
+
+
+def test_figures_of_two_profiles_of_one_name_are_not_mixed_up() -> None:
+    gpu = msgspec.structs.replace(rnncost.load_profile(GPU), name=CPU)
+    with pytest.raises(ProfileError, match=f"two profiles are named '{CPU}'"):
+        compare(network([("GRU", 4, 1)]), profiles=[CPU, gpu])
+    once = compare(network([("GRU", 4, 1)]), profiles=[CPU, rnncost.load_profile(CPU)], steps=5)
+    assert [estimate.profile for estimate in once.base.report.estimates] == [CPU]
+
+
+def test_what_is_not_counted_is_said() -> None:
+    """Nothing behind an operator that no rule knows has a shape, so that its MACs are missing."""
+    model = network([("GRU", 8, 2)])
+    model.graph.node.insert(0, helper.make_node("Odd", ["x"], ["odd"], "odd one", domain="test"))
+    model.graph.node[1].input[0] = "odd"
+    model.opset_import.append(helper.make_opsetid("test", 1))
+    comparison = compare(model, precisions="fp16")
+    assert comparison.base.figures["macs"] == 0
+    assert len(comparison.base.report.uncounted) == 5
+    assert comparison.warnings[0].startswith("the figures miss 5 operators: odd one (test::Odd): ")
+    assert "; and 2 more" in comparison.warnings[0]
+    for text in (str(comparison), render_markdown(comparison), comparison._repr_html_()):
+        assert "the figures miss 5 operators: odd one" in " ".join(text.split())
+    report = comparison.base.report
+    assert not_counted(report, report.uncounted) == []  # what is known already
+    assert not_counted(report, report.uncounted[1:]) == [
+        f"the figures miss 1 operator: odd one (test::Odd): {report.uncounted[0].reason}"
+    ]
+
+
+def test_a_variant_names_only_what_it_alone_does_not_count() -> None:
+    model = network([("GRU", 8, 2)])
+    model.graph.node.append(helper.make_node("Odd", ["y"], ["odd"], "odd one", domain="test"))
+    model.graph.output[0].name = "odd"
+    model.opset_import.append(helper.make_opsetid("test", 1))
+    comparison = compare(model, hidden_sizes=4)
+    assert comparison.warnings[0].startswith("the figures miss 1 operator: odd one (test::Odd): ")
+    (design,) = comparison.variants
+    assert len(design.report.uncounted) == 1
+    assert not any("miss" in note for note in design.notes)
 
 
 def test_the_general_profile_stands_for_none() -> None:

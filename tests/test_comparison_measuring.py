@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import onnx
 import pytest
 from comparison_models import network
@@ -83,6 +85,24 @@ def test_int8_is_what_onnxruntime_quantises(tmp_path: Path) -> None:
     ]
 
 
+def test_a_quantised_model_has_no_other_precision_to_time(tmp_path: Path) -> None:
+    onnx.save(network(LAYERS), tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx")
+    (design,) = rnncost.compare(tmp_path / "int8.onnx", precisions=["fp32"], measure=True).variants
+    assert design.measured is None
+    assert design.notes == ["not timed: of other precisions int8 alone is built, not fp32"]
+
+
+def test_variants_are_timed_with_the_values_that_fit_them() -> None:
+    states = {f"layer0.{kind}": np.full((1, 1, 32), 0.5, np.float32) for kind in "hc"}
+    values = {**states, "layer1.h": np.full((1, 1, 16), 0.5, np.float32)}
+    comparison = rnncost.compare(
+        network(LAYERS, states=True), values=values, hidden_sizes=8, cells="gru", measure=True
+    )
+    assert comparison.skipped == []
+    assert all(design.measured is not None for design in comparison.designs)
+
+
 def test_a_model_that_cannot_be_quantised_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
@@ -102,7 +122,8 @@ def test_ratios_are_held_against_the_profile_of_this_machine() -> None:
     gpu, cpu = load_profile("h100-sxm"), load_profile("raspberry-pi-4")
     assert judged_profile([gpu]) is None
     assert judged_profile([gpu, cpu]) == cpu
-    import msgspec
-
+    other = msgspec.structs.replace(cpu, runtime="pytorch-cpu")
+    assert judged_profile([gpu, other]) is None  # the timings are those of ONNX Runtime
+    assert judged_profile([msgspec.structs.replace(other, name="host"), cpu]) == cpu
     host = msgspec.structs.replace(load_profile("epyc-7763"), name="host")
     assert judged_profile([cpu, host]) == host

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import pytest
 from comparison_models import network
 from hypothesis import given
 from hypothesis import strategies as st
 
 import rnncost
-from rnncost.comparison import Comparison
+from rnncost.comparison import Comparison, real_time
 from rnncost.comparison.real_time import largest_within
 
 CPU = "x86-64-server-core"
@@ -57,6 +59,9 @@ def test_chunks_of_a_model_that_can_stream() -> None:
     assert latency_s(model, frames=5, batch=found.batch + 1) > 0.05
     assert not any("has to be carried over" in reason for reason in comparison.base.reasons)
     assert comparison.base.figures[f"latency_s@{CPU}"] == latency_s(model)  # of 100 steps
+    of_numpy = compare(model, step_period_s=np.float32(0.25), chunk=np.int64(5))
+    assert (of_numpy.step_period_s, of_numpy.chunk) == (0.25, 5)
+    assert (type(of_numpy.step_period_s), type(of_numpy.chunk)) == (float, int)
     whole = compare(model, step_period_s=0.01).base.real_time[0]
     assert whole.algorithmic_latency_s == 0.01  # causal: one step
 
@@ -78,6 +83,34 @@ def test_a_bidirectional_model_has_no_chunks() -> None:
         "it cannot be run 5 steps at a time, as an output needs up to 99 later steps: its "
         "real-time figures are for the whole sequence"
     ) in base.reasons
+
+
+def test_a_single_step_that_looks_nowhere_ahead_is_no_chunk_of_a_bidirectional_model() -> None:
+    """With one step there is no later one, with a chunk of more there are."""
+    base = compare(network(BI, steps=1, rows=1), step_period_s=0.01, chunk=10).base
+    (found,) = base.real_time
+    assert (found.steps, found.signal_s, found.algorithmic_latency_s) == (1, 0.01, 0.01)
+    assert found.latency_s == latency_s(network(BI, steps=1, rows=1))
+    assert any("as an output needs up to 9 later steps" in reason for reason in base.reasons)
+    assert not any("carried over" in reason for reason in base.reasons)
+
+
+def test_steps_are_those_of_the_recurrent_layers() -> None:
+    """Of 100 steps of the input a stride leaves 50, and a period is that of those."""
+    comparison = compare(network(UNI, stride=2), step_period_s=0.02)
+    (found,) = comparison.base.real_time
+    assert (found.steps, found.signal_s) == (50, 1.0)
+    said = "a time step of the recurrent layers arrives every 20 ms, and a run handles the whole"
+    assert said in " ".join(str(comparison).split())
+
+
+def test_the_end_of_the_search_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "no batch of more than 4 is tried: larger ones may keep up"
+    assert said not in compare(network(UNI), step_period_s=1.0).base.reasons
+    monkeypatch.setattr(real_time, "MOST_ROWS", 4)
+    base = compare(network(UNI), step_period_s=1.0).base
+    assert base.real_time[0].batch == 4
+    assert said in base.reasons
 
 
 def test_fixed_axes_are_set_to_the_chunk() -> None:
@@ -143,4 +176,15 @@ def test_the_search_asks_seldom_where_the_cost_is_near_a_line() -> None:
         return 3.0 + 0.7 * number
 
     assert largest_within(cost, 40_000.0, 1 << 20) == 57138
-    assert len(seen) < 14
+    assert len(seen) < 17
+
+
+def test_a_whole_tile_may_cost_less_than_a_part_of_one() -> None:
+    """As on Arm, where kernels take four rows together: no larger batch that keeps up is missed."""
+
+    def cost(rows: int) -> float:
+        return 5.0 + 3.0 * (rows // 4) + 1.2 * (rows % 4)
+
+    for limit in np.linspace(cost(1), cost(290), 700).tolist():
+        expected = max(rows for rows in range(1, 301) if cost(rows) <= limit)
+        assert largest_within(cost, limit, 300) == expected

@@ -111,7 +111,8 @@ def test_cells_are_the_figures_and_their_ratios(timed: Comparison) -> None:
 
 def test_real_time_rows(plain: Comparison) -> None:
     text = render_text(plain, width=400)
-    assert "a time step arrives every 10 ms, and a run handles 10 steps where it can" in text
+    arrives = "a time step of the recurrent layers arrives every 10 ms"
+    assert f"{arrives}, and a run handles 10 steps where it can" in text
     for number, profile in enumerate((CPU, MCU)):
         found = [design.real_time[number] for design in plain.designs]
         assert {one.profile for one in found} == {profile}

@@ -162,8 +162,19 @@ def test_where_nothing_meets_the_limits_the_nearest_is_shown() -> None:
     assert result.front is not None
     assert plain(result.front) == []
     assert "every limit is met by none" in str(result)
-    assert "the nearest is rnn uni 1x5, which misses" in one_line(result)
+    assert "the nearest is rnn uni 1x5 input 10 seq 20, which misses" in one_line(result)
     assert result.to_dict()["nearest"]["hidden"] == 5
+
+
+def test_a_design_is_named_by_all_that_varies() -> None:
+    space: dict[str, Any] = {"hidden_sizes": 8, "inputs": "4,6", "precisions": "fp32,int8"}
+    result = rnncost.fit(**space, maximum={"weight_bytes": 1700}, dims={"batch": "2,3"})
+    best = "the best is lstm uni 1x8 input 6 batch 2 int8: params 512"
+    assert best in one_line(result)
+    near = rnncost.fit(**space, maximum={"weight_bytes": 1}, dims={"batch": "2,3"})
+    name = "lstm uni 1x8 input 4 batch 2 int8"
+    assert f"the nearest is {name}, which misses weight_bytes by 44,700 %" in one_line(near)
+    assert near.limits[0].design == name
 
 
 def device(weight_bytes: float, activation_bytes: float) -> HardwareProfile:
@@ -288,7 +299,10 @@ def test_a_front_without_end_is_left_out() -> None:
     result = rnncost.fit(inputs="1-40", hidden_sizes="1-500", maximum={"macs": 10**12})
     assert result.front is None
     assert result.meeting == 20_000
-    assert any("front is left out" in note for note in result.notes)
+    assert result.notes == (
+        "the front is left out, as more than 5,000 designs were on it at once: give a narrower "
+        "space or other limits",
+    )
     assert "front is left out" in str(result)
     assert not result.table["front"].any()
 
@@ -370,6 +384,11 @@ def test_odd_searches_are_refused_in_a_sentence(changes: dict[str, Any], said: s
     assert isinstance(caught.value, (BindingError, ProfileError))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_no_profiles_may_be_none() -> None:
+    result = rnncost.fit(inputs=8, hidden_sizes=16, fits=None, profiles=None)
+    assert (result.profiles, result.limits, result.meeting) == ((), (), 1)
 
 
 def test_two_profiles_of_one_name_are_refused() -> None:

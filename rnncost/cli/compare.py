@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rnncost.cli.options import (
     PRECISION_NAMES,
+    color_option,
     estimate_options,
     model_options,
     output_options,
     parse_dims,
+    parse_period,
     parse_shapes,
     parse_values,
-    table_options,
 )
-from rnncost.cli.output import Output, emit, parse_outputs, text_width, wants_color
+from rnncost.cli.output import Output, emit, parse_outputs, render_words, result_json
 from rnncost.errors import BindingError
-
-if TYPE_CHECKING:
-    from rnncost.comparison import Comparison
 
 FORMATS = ("table", "json", "markdown", "html")
 
@@ -50,11 +48,12 @@ FORMATS = ("table", "json", "markdown", "html")
 @click.option(
     "--step-period",
     metavar="TIME",
-    help="Time between two steps of the input, as 10ms: adds real-time figures.",
+    help="Time between two steps of the recurrent layers, as 10ms: adds real-time figures.",
 )
 @click.option("--chunk", type=click.IntRange(min=1), help="Steps that a run handles in real time.")
 @output_options(FORMATS)
-@table_options
+@click.option("-v", "--verbose", is_flag=True, help="Show every row of the table.")
+@color_option
 def command(
     model: str,
     dims: tuple[str, ...],
@@ -123,30 +122,13 @@ def command(
             report = comparison.base.report
             known = known_profiles(report, profiles)
             return render_page(report, profiles=known, comparison=comparison)
-        return _render(comparison, output, quiet=quiet, verbose=verbose, color=color)
+        if output.format == "json":
+            return result_json("comparison", comparison)
+        from rnncost.comparison import text
+
+        return render_words(text, comparison, output, quiet=quiet, verbose=verbose, color=color)
 
     emit(places, render, comparison.warnings, quiet=quiet)
-
-
-def _render(
-    comparison: Comparison, output: Output, *, quiet: bool, verbose: bool, color: str
-) -> str:
-    from rnncost.comparison.text import one_line, render_markdown, render_text
-
-    on_stdout = output.path is None
-    if output.format == "json":
-        from rnncost import __version__
-        from rnncost.report.json_text import to_json
-
-        return to_json({"rnncost": __version__, "comparison": comparison.to_dict()})
-    if output.format == "markdown":
-        return render_markdown(comparison, verbose=verbose)
-    if quiet and on_stdout:
-        return one_line(comparison)
-    colored = wants_color(color) if on_stdout else color == "always"
-    return render_text(
-        comparison, verbose=verbose, width=text_width(on_stdout=on_stdout), color=colored
-    )
 
 
 def parse_names(text: str | None) -> tuple[str, ...]:
@@ -166,20 +148,3 @@ def parse_numbers(flag: str, text: str | None) -> tuple[int, ...]:
             f"{flag} {text}: write whole numbers from 1 on with commas between, as in 64,128"
         )
     return tuple(map(int, parts))
-
-
-def parse_period(text: str) -> float:
-    """``10ms`` to 0.01.
-
-    Raises:
-        BindingError: the text is no time above 0.
-    """
-    from rnncost.units import parse_quantity
-
-    try:
-        seconds = float(parse_quantity(text, "seconds"))
-    except ValueError as error:
-        raise BindingError(f"--step-period: {error}") from None
-    if not seconds:
-        raise BindingError(f"--step-period {text}: give a time above 0, as 10ms")
-    return seconds

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnncost.cli.options import PRECISION_NAMES, output_options
-from rnncost.cli.output import Output, emit, parse_outputs, text_width
+from rnncost.cli.options import (
+    PRECISION_NAMES,
+    output_options,
+    profile_option,
+    threads_option,
+)
+from rnncost.cli.output import Output, emit, parse_outputs, result_json, text_width
 from rnncost.errors import EXIT_OK, EXIT_OVER_BUDGET, BindingError
 
 if TYPE_CHECKING:
@@ -64,20 +69,8 @@ FORMATS = ("table", "json", "csv")
     metavar="PROFILE",
     help="Weights and activations must fit the memory of this device; repeatable.",
 )
-@click.option(
-    "--profile",
-    "profiles",
-    multiple=True,
-    metavar="NAME|FILE",
-    help="Also show the latency on this profile; repeatable.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Threads of the runtime.",
-)
+@profile_option("Also show the latency on this profile; repeatable.")
+@threads_option
 @click.option(
     "--maximize",
     default="params",
@@ -183,10 +176,7 @@ def _render(result: FitResult, output: Output, *, quiet: bool) -> str:
 
     on_stdout = output.path is None
     if output.format == "json":
-        from rnncost import __version__
-        from rnncost.report.json_text import to_json
-
-        return to_json({"rnncost": __version__, "fit": result.to_dict()})
+        return result_json("fit", result)
     if output.format == "csv":
         return render_csv(result)
     if quiet and on_stdout:

@@ -49,24 +49,28 @@ def binding_options(function: F) -> F:
 
 def estimate_options(function: F) -> F:
     """What the estimates are for: profiles and threads."""
-    options = (
-        click.option(
-            "--profile",
-            "profiles",
-            multiple=True,
-            metavar="NAME|FILE",
-            help="Hardware profile to estimate on; repeatable  [default: host if `rnncost "
-            f"calibrate` has written it, else {GENERAL_PROFILE}].",
-        ),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Threads of the runtime.",
-        ),
+    profiles = profile_option(
+        "Hardware profile to estimate on; repeatable  [default: host if `rnncost "
+        f"calibrate` has written it, else {GENERAL_PROFILE}]."
     )
-    return _apply(options, function)
+    return _apply((profiles, threads_option), function)
+
+
+def profile_option(text: str) -> Callable[[F], F]:
+    """Profiles by name or file; ``text`` says what for."""
+    return click.option("--profile", "profiles", multiple=True, metavar="NAME|FILE", help=text)
+
+
+def threads_option(function: F) -> F:
+    """How many threads estimates are for."""
+    option = click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Threads of the runtime.",
+    )
+    return option(function)
 
 
 def training_options(function: F) -> F:
@@ -132,18 +136,21 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
 
 
 def table_options(function: F) -> F:
-    """How much the table shows, and in which colours."""
-    options = (
-        click.option("-v", "--verbose", is_flag=True, help="Show every operator and formula."),
-        click.option(
-            "--color",
-            type=click.Choice(("auto", "always", "never")),
-            default="auto",
-            show_default=True,
-            help="Colour the table; NO_COLOR turns auto off.",
-        ),
+    """How much the table of a report shows, and in which colours."""
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Show every operator and formula.")
+    return _apply((verbose, color_option), function)
+
+
+def color_option(function: F) -> F:
+    """Whether a table has colours."""
+    option = click.option(
+        "--color",
+        type=click.Choice(("auto", "always", "never")),
+        default="auto",
+        show_default=True,
+        help="Colour the table; NO_COLOR turns auto off.",
     )
-    return _apply(options, function)
+    return option(function)
 
 
 def parse_dims(items: Iterable[str]) -> dict[str, int]:
@@ -175,6 +182,23 @@ def parse_values(items: Iterable[str]) -> dict[str, Any]:
         BindingError: an item has no ``=``, is no number, or its file cannot be read.
     """
     return _bindings("--value", items, "sr=16000", _value)
+
+
+def parse_period(text: str) -> float:
+    """``10ms`` to 0.01.
+
+    Raises:
+        BindingError: the text is no time above 0.
+    """
+    from rnncost.units import parse_quantity
+
+    try:
+        seconds = float(parse_quantity(text, "seconds"))
+    except ValueError as error:
+        raise BindingError(f"--step-period: {error}") from None
+    if not seconds:
+        raise BindingError(f"--step-period {text}: give a time above 0, as 10ms")
+    return seconds
 
 
 def _bindings(

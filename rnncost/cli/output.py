@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from rnncost.report.model import Report
 if TYPE_CHECKING:
     from rnncost.profiles.schema import HardwareProfile
 
+R_contra = TypeVar("R_contra", contravariant=True)
 REPORT_FORMATS = ("table", "json", "csv", "markdown", "html")
 
 
@@ -185,6 +186,52 @@ def _render(report: Report, output: Output, *, quiet: bool, verbose: bool, color
     width = text_width(on_stdout=on_stdout)
     colored = wants_color(color) if on_stdout else color == "always"
     return render_table(report, verbose=verbose, width=width, color=colored)
+
+
+class Words(Protocol[R_contra]):
+    """A module that lays a result out in words."""
+
+    def one_line(self, result: R_contra, /) -> str: ...
+
+    def render_markdown(self, result: R_contra, /, *, verbose: bool) -> str: ...
+
+    def render_text(
+        self, result: R_contra, /, *, verbose: bool, width: int, color: bool
+    ) -> str: ...
+
+
+class Plain(Protocol):
+    """A result that has a form in plain values."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def render_words(
+    words: Words[R_contra],
+    result: R_contra,
+    output: Output,
+    *,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> str:
+    """A result as Markdown, or as a table; with ``quiet``, as one line on stdout."""
+    if output.format == "markdown":
+        return words.render_markdown(result, verbose=verbose)
+    on_stdout = output.path is None
+    if quiet and on_stdout:
+        return words.one_line(result)
+    colored = wants_color(color) if on_stdout else color == "always"
+    width = text_width(on_stdout=on_stdout)
+    return words.render_text(result, verbose=verbose, width=width, color=colored)
+
+
+def result_json(name: str, result: Plain) -> str:
+    """A result as JSON, under its name and beside the version that made it."""
+    from rnncost import __version__
+    from rnncost.report.json_text import to_json
+
+    return to_json({"rnncost": __version__, name: result.to_dict()})
 
 
 def text_width(*, on_stdout: bool) -> int:

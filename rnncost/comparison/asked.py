@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any, Literal, Union
 
 import msgspec
@@ -93,6 +95,24 @@ def policies_of(policy: str | None) -> tuple[Policy, ...]:
     )
 
 
+def real_time_asked(step_period_s: Any, chunk: Any) -> tuple[float | None, int | None]:
+    """The step period and the chunk as plain numbers.
+
+    Raises:
+        BindingError: one of them is wrong, or there is a chunk alone.
+    """
+    if chunk is not None:
+        chunk = whole_number("chunk", chunk)
+        if step_period_s is None:
+            raise BindingError("a chunk needs the time between two steps too: give the step period")
+    if step_period_s is None:
+        return None, None
+    good = isinstance(step_period_s, Real) and not isinstance(step_period_s, bool)
+    if not (good and 0 < step_period_s < math.inf):
+        raise BindingError(f"the step period must be seconds above 0, got {step_period_s!r}")
+    return float(step_period_s), chunk
+
+
 def _cell(cell: str) -> Asked:
     return Asked(name=f"{cell.upper()} cells", change=msgspec.convert({"cell": cell}, Change))
 
@@ -133,14 +153,19 @@ def _names(
 
 def _numbers(what: str, given: Any) -> Iterator[int]:
     """Each number once."""
-    seen: set[int] = set()
-    for item in _several(given):
-        try:
-            number = operator.index(item)
-        except TypeError:
-            number = 0
-        if number < 1 or isinstance(item, bool):
-            raise BindingError(f"the {what} must be a whole number from 1 on, not {item!r}")
-        if number not in seen:
-            seen.add(number)
-            yield number
+    yield from dict.fromkeys(whole_number(what, item) for item in _several(given))
+
+
+def whole_number(what: str, item: Any) -> int:
+    """A whole number from 1 on.
+
+    Raises:
+        BindingError: it is none.
+    """
+    try:
+        number = operator.index(item)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(item, bool):
+        raise BindingError(f"the {what} must be a whole number from 1 on, not {item!r}")
+    return number

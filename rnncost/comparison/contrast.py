@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rnncost.analysis import analyze
-from rnncost.comparison.asked import Asked, asked_for, policies_of, that_apply
-from rnncost.comparison.extents import Axes, largest_extent
-from rnncost.comparison.figures import figures_of, ratios_of
+from rnncost.comparison.asked import (
+    Asked,
+    asked_for,
+    policies_of,
+    real_time_asked,
+    that_apply,
+)
+from rnncost.comparison.extents import Axes
+from rnncost.comparison.figures import figures_of, not_counted, ratios_of
 from rnncost.comparison.latency_reasons import (
     base_latency,
     latency_reasons,
@@ -21,7 +26,7 @@ from rnncost.comparison.latency_reasons import (
     step_reasons,
 )
 from rnncost.comparison.model import Comparison, Design, RealTime, Skipped
-from rnncost.comparison.setting import Setting, Subject, analysed
+from rnncost.comparison.setting import Setting, Subject, analysed, profiles_of, rewritten
 from rnncost.comparison.source import OnnxModel, as_onnx
 from rnncost.comparison.structure_reasons import (
     base_structure,
@@ -30,7 +35,6 @@ from rnncost.comparison.structure_reasons import (
 )
 from rnncost.errors import BindingError, ModelError, VariantError
 from rnncost.profiles.schema import HardwareProfile
-from rnncost.profiles.store import default_profile, load_profile
 from rnncost.report.model import Report
 from rnncost.variants import Structure, applicable, load_for_change, rewrite
 
@@ -82,7 +86,7 @@ def compare(
             written its profile, else a general server.
         threads: threads of the runtime, estimated and measured.
         measure: build each variant, and time all in ONNX Runtime on this machine.
-        step_period_s: seconds between two steps of the input, for real-time figures.
+        step_period_s: seconds between two steps of the recurrent layers, for real-time figures.
         chunk: how many steps are handled in one run, for real-time figures.
 
     Raises:
@@ -104,14 +108,14 @@ def compare(
     )
     if policy is not None and asked and not any(one.policy for one in asked):
         raise BindingError("a policy is that of a change of direction: ask for one, as uni")
-    _check_real_time(step_period_s, chunk)
-    loaded = _profiles(profiles)
+    step_period_s, chunk = real_time_asked(step_period_s, chunk)
+    loaded = profiles_of(profiles)
     with tempfile.TemporaryDirectory(prefix="rnncost-") as folder:
         onnx_model = as_onnx(
             model, inputs, dims=dims or {}, shapes=shapes or {}, values=values or {}, folder=folder
         )
         base = _base(onnx_model, loaded, threads)
-        warnings = [*onnx_model.warnings, *base.report.warnings]
+        warnings = [*onnx_model.warnings, *not_counted(base.report), *base.report.warnings]
         if not asked:
             structure = applicable(load_for_change(base.model))
             asked = that_apply(structure, policies)
@@ -132,27 +136,15 @@ def compare(
 
 
 class _Made(msgspec.Struct, frozen=True):
-    """A variant that could be made, and what making it had to decide."""
+    """A variant that could be made, and what making it had to decide.
+
+    ``before`` is the extent of the model as it is that another one stands in place of.
+    """
 
     asked: Asked
     subject: Subject
     notes: list[str]
-
-
-def _check_real_time(step_period_s: float | None, chunk: int | None) -> None:
-    if step_period_s is not None and not 0 < step_period_s < math.inf:
-        raise BindingError(f"the step period must be seconds above 0, got {step_period_s}")
-    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-        raise BindingError(f"the chunk must be a whole number of steps from 1 on, got {chunk!r}")
-    if chunk is not None and step_period_s is None:
-        raise BindingError("a chunk needs the time between two steps too: give the step period")
-
-
-def _profiles(given: Any) -> tuple[HardwareProfile, ...]:
-    if isinstance(given, (str, Path, HardwareProfile)):
-        given = (given,)
-    named = tuple(given or ()) or (default_profile(),)
-    return tuple(p if isinstance(p, HardwareProfile) else load_profile(p) for p in named)
+    before: int = 0
 
 
 def _base(given: OnnxModel, profiles: tuple[HardwareProfile, ...], threads: int) -> Subject:
@@ -214,9 +206,8 @@ def _variant(base: Subject, one: Asked, axes: Axes, model: Any) -> _Made:
             shapes=base.report.bindings.shapes,
             values=setting.values,
         )
-        report = analysed(variant.model, setting, bound)
-        subject = Subject(model=variant.model, setting=setting, report=report)
-        return _Made(one, subject, list(variant.notes))
+        subject, notes = rewritten(base, variant.model)
+        return _Made(one, subject, [*variant.notes, *notes])
     if one.kind == "precision":
         own = {op.precision for op in base.report.ops if op.macs}
         if own <= {one.precision}:
@@ -229,7 +220,7 @@ def _variant(base: Subject, one: Asked, axes: Axes, model: Any) -> _Made:
         raise VariantError("that is what it is already")
     value = axis.value_for(one.extent)
     subject = msgspec.structs.replace(axis.subject, report=axis.at(value))
-    return _Made(one, subject, [f"the dimension {axis.name!r} is {value:,}"])
+    return _Made(one, subject, [f"the dimension {axis.name!r} is {value:,}"], axis.extent)
 
 
 def _designs(
@@ -270,9 +261,9 @@ def _designs(
                     *_structure(asked, base.report, subject.report, step_period_s),
                     *said,
                     *latency_reasons(base.report, subject.report, steps_s, told_s),
-                    *_extent_reasons(asked, base.report, subject.report),
+                    *_extent_reasons(one, base.report),
                 ],
-                notes=one.notes,
+                notes=[*one.notes, *not_counted(subject.report, base.report.uncounted)],
                 real_time=real_time,
             )
         )
@@ -314,12 +305,13 @@ def _real_time(
     return found.real_time, found.reasons
 
 
-def _extent_reasons(asked: Asked, base: Report, other: Report) -> list[str]:
+def _extent_reasons(made: _Made, base: Report) -> list[str]:
     """What another batch or number of steps does to the time of a row or a step."""
-    if asked.kind == "batch":
-        return row_reasons(base, other, largest_extent(base, "B"), largest_extent(other, "B"))
-    if asked.kind == "steps":
-        return step_reasons(base, other, largest_extent(base, "T"), largest_extent(other, "T"))
+    other, before, after = made.subject.report, made.before, made.asked.extent
+    if made.asked.kind == "batch":
+        return row_reasons(base, other, before, after)
+    if made.asked.kind == "steps":
+        return step_reasons(base, other, before, after)
     return []
 
 

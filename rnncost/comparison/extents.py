@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from rnncost.comparison.setting import Subject, analysed
+from rnncost.comparison.words import listed
 from rnncost.errors import BindingError, ModelError, VariantError
 from rnncost.report.model import Report
 from rnncost.variants import load_for_change
@@ -126,9 +127,15 @@ def axis_of(subject: Subject, letter: Letter, hint: str = "") -> Axis:
     found = [axis for name in free if (axis := _tried(subject, letter, name)) is not None]
     found = found or list(_opened(subject, letter))
     if not found:
+        fixed = _fixed_by_values(subject.report)
+        mend = (
+            f"as values fix the shape of {listed(fixed)}, give shapes alone"
+            if fixed
+            else "export the model with that dimension free"
+        )
         raise VariantError(
             f"no free dimension and no single axis of an input sets the {WORDS[letter]} of the "
-            "recurrent operators: export the model with that dimension free"
+            f"recurrent operators: {mend}"
         )
     if len(found) > 1:
         names = " and ".join(repr(axis.name) for axis in found)
@@ -137,6 +144,12 @@ def axis_of(subject: Subject, letter: Letter, hint: str = "") -> Axis:
             f"{names}: compare two runs of 'rnncost analyze' with --dim or --shape instead"
         )
     return found[0]
+
+
+def _fixed_by_values(report: Report) -> list[str]:
+    """Inputs that have no other shape than that of the value that was given for them."""
+    values = report.bindings.values.items()
+    return [repr(name) for name, value in values if isinstance(value, dict) and value["shape"]]
 
 
 def _tried(subject: Subject, letter: Letter, name: str) -> Axis | None:
@@ -176,6 +189,8 @@ def _opened(subject: Subject, letter: Letter) -> Iterator[Axis]:
             except (BindingError, ModelError):
                 continue
             opened = msgspec.structs.replace(subject, model=copy, report=report)
+            if report.totals != subject.report.totals:
+                continue  # the copy lacks what the file says of shapes
             axis = _tried(opened, letter, f"{name}.{number}")
             if axis is not None:
                 yield axis
@@ -185,16 +200,16 @@ def with_free_axis(model: Any, name: str, axis: int) -> Any | None:
     """A copy of an ``onnx.ModelProto`` in which an axis of an input has no fixed extent.
 
     The dimension then is called ``name.axis``. What the file says of the shapes of other
-    values is dropped. None where the axis is free already.
+    values is dropped. None where the axis is free already, or not declared.
     """
     copy = type(model)()
     copy.CopyFrom(model)
     for value in copy.graph.input:
         if value.name == name:
-            dim = value.type.tensor_type.shape.dim[axis]
-            if not dim.HasField("dim_value"):
+            dims = value.type.tensor_type.shape.dim
+            if axis >= len(dims) or not dims[axis].HasField("dim_value"):
                 return None
-            dim.Clear()
+            dims[axis].Clear()
     del copy.graph.value_info[:]
     for value in copy.graph.output:
         if value.type.HasField("tensor_type"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 
 from rnncost.latency.assembly import PRECISION_BITS
-from rnncost.report.model import Report
+from rnncost.report.model import Report, UncountedOp
+from rnncost.report.text import plural
 
 COUNTS = (
     "params",
@@ -21,6 +22,7 @@ COUNTS = (
     "lookahead_steps",
 )
 _SIZES = ("weight_bytes", "state_bytes", "streamed_bytes")
+_LISTED = 3
 ESTIMATED = ("latency_s", "dram_bytes", "energy_j")
 
 
@@ -46,6 +48,17 @@ def ratios_of(
 ) -> dict[str, float]:
     """Each figure over that of the base, where the base's is not zero."""
     return {name: value / base[name] for name, value in figures.items() if base.get(name)}
+
+
+def not_counted(report: Report, known: Collection[UncountedOp] = ()) -> list[str]:
+    """That figures miss operators, besides those that are known already; empty if they do not."""
+    names = {op.name for op in known}
+    missed = [op for op in report.uncounted if op.name not in names]
+    if not missed:
+        return []
+    shown = "; ".join(f"{op.name} ({op.op_type}): {op.reason}" for op in missed[:_LISTED])
+    more = f"; and {len(missed) - _LISTED:,} more" if len(missed) > _LISTED else ""
+    return [f"the figures miss {plural(len(missed), 'operator')}: {shown}{more}"]
 
 
 def _scaled(report: Report, name: str, precision: str) -> int:

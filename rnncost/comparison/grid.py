@@ -151,10 +151,15 @@ def subtitle(comparison: Comparison) -> list[str]:
     """What the real-time rows and the timed rows hold for."""
     lines = []
     if comparison.step_period_s is not None:
-        text = f"a time step arrives every {format_seconds(comparison.step_period_s)}"
-        if comparison.chunk is not None:
-            text += f", and a run handles {plural(comparison.chunk, 'step')} where it can"
-        lines.append(text)
+        run = (
+            "the whole sequence"
+            if comparison.chunk is None
+            else f"{plural(comparison.chunk, 'step')} where it can"
+        )
+        lines.append(
+            "a time step of the recurrent layers arrives every "
+            f"{format_seconds(comparison.step_period_s)}, and a run handles {run}"
+        )
     timed = comparison.timed
     if timed is not None:
         lines.append(

@@ -8,9 +8,8 @@ from typing import Any, Union
 
 import msgspec
 
-from rnncost.analysis import analyze
 from rnncost.comparison.model import Measured, Timed
-from rnncost.comparison.setting import Setting, Subject
+from rnncost.comparison.setting import Setting, Subject, analysed
 from rnncost.errors import MeasurementError, RnncostError
 from rnncost.profiles.schema import HardwareProfile
 from rnncost.profiles.store import HOST
@@ -93,8 +92,9 @@ def time_designs(subjects: Sequence[Subject], folder: str) -> Timings:
 
 def judged_profile(profiles: Sequence[HardwareProfile]) -> HardwareProfile | None:
     """The profile whose ratios measured ones are held against."""
-    own = [profile for profile in profiles if profile.name == HOST]
-    return next(iter([*own, *(p for p in profiles if p.kind == "cpu")]), None)
+    judged = [profile for profile in profiles if profile.runtime == "onnxruntime-cpu"]
+    own = [profile for profile in judged if profile.name == HOST]
+    return next(iter([*own, *judged]), None)
 
 
 def _prepared(subject: Subject, path: Path, notes: list[str]) -> Run:
@@ -114,10 +114,12 @@ def _in_precision(
     model: str | bytes, subject: Subject, path: Path, notes: list[str]
 ) -> str | bytes:
     precision = subject.precision
-    if precision != "int8":
+    if precision in ("fp16", "bf16", "tf32"):
         raise MeasurementError(
             f"ONNX Runtime has no {precision} kernels of recurrent operators for a CPU"
         )
+    if precision != "int8":
+        raise MeasurementError(f"of other precisions int8 alone is built, not {precision}")
     if isinstance(model, bytes):
         source = path.with_suffix(".float.onnx")
         source.write_bytes(model)
@@ -129,7 +131,7 @@ def _in_precision(
 
 def _stored(path: Path, setting: Setting, dims: dict[str, int]) -> str:
     """What ONNX Runtime's own quantisation of a model makes of its weights."""
-    report = analyze(path, dims=dims, values=setting.values, profiles=(), symbolic=False)
+    report = analysed(path, setting, dims, estimates=False)
     left = [op.op_type for op in report.ops if op.precision == "fp32" and op.dims]
     kept = "".join(
         f", as {plural(left.count(kind), kind)} {'stay' if left.count(kind) > 1 else 'stays'} fp32"

@@ -98,8 +98,8 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """A model beside its variants. ``str(comparison)`` is a table, ``to_dict()`` JSON.
 
-    ``step_period_s`` is the time between two steps of the input and ``chunk`` how many are
-    handled in one run, where they were given. ``timed`` is set where designs were timed.
+    ``step_period_s`` is the time between two steps of the recurrent layers and ``chunk`` how
+    many are handled in one run, where they were given. ``timed`` is set where designs were timed.
     """
 
     base: Design

@@ -7,15 +7,17 @@ from collections.abc import Callable
 
 import msgspec
 
-from rnncost.comparison.extents import Axes, Axis, largest_extent
+from rnncost.comparison.extents import Axes, largest_extent
 from rnncost.comparison.model import RealTime
-from rnncost.comparison.setting import Subject
 from rnncost.errors import BindingError, ModelError, VariantError
 from rnncost.report.model import Estimate, Report
 from rnncost.report.text import plural
 
 MOST_ROWS = 1 << 20
 """No larger batch is looked for."""
+
+TILE = 4
+"""Rows that kernels take together: a whole tile may take less time than a part of one."""
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +35,7 @@ def stream(axes: Axes, step_period_s: float, chunk: int | None) -> Stream:
 
     Args:
         axes: of the design.
-        step_period_s: the time between two steps of the input.
+        step_period_s: the time between two steps of the recurrent layers.
         chunk: how many steps a run handles.
 
     Raises:
@@ -43,26 +45,28 @@ def stream(axes: Axes, step_period_s: float, chunk: int | None) -> Stream:
     steps = largest_extent(report, "T")
     if not steps:
         raise VariantError("the model has no recurrent operator whose steps are known")
-    waits = report.totals.lookahead_steps
-    ahead = waits + 1
+    ahead = report.totals.lookahead_steps + 1
     reasons: list[str] = []
-    if chunk is not None and waits:
-        reasons.append(
-            f"it cannot be run {plural(chunk, 'step')} at a time, as an output needs up to "
-            f"{plural(waits, 'later step')}: its real-time figures are for the whole sequence"
-        )
-    elif chunk is not None:
-        if chunk != steps:
-            axes = Axes(_in_chunks(axes.find("T"), chunk), axes)
-            report = axes.subject.report
-        if not report.totals.streamable:
+    if chunk is not None:
+        chunked = _chunked(axes, steps, chunk)
+        waits = max(one.subject.report.totals.lookahead_steps for one in (axes, chunked))
+        if waits:
             reasons.append(
-                f"to run {plural(chunk, 'step')} at a time its state has to be carried over: "
-                "make the state an input and an output"
+                f"it cannot be run {plural(chunk, 'step')} at a time, as an output needs up to "
+                f"{plural(waits, 'later step')}: its real-time figures are for the whole sequence"
             )
-        ahead, steps = chunk, chunk
+        else:
+            axes, ahead, steps = chunked, chunk, chunk
+            report = axes.subject.report
+            if not report.totals.streamable:
+                reasons.append(
+                    f"to run {plural(chunk, 'step')} at a time its state has to be carried over: "
+                    "make the state an input and an output"
+                )
     signal_s = steps * step_period_s
-    batches = _batches(axes, signal_s)
+    batches, capped = _batches(axes, signal_s)
+    if capped:
+        reasons.append(f"no batch of more than {MOST_ROWS:,} is tried: larger ones may keep up")
     figures = [
         RealTime(
             profile=estimate.profile,
@@ -79,10 +83,13 @@ def stream(axes: Axes, step_period_s: float, chunk: int | None) -> Stream:
     return Stream(real_time=figures, reasons=reasons)
 
 
-def _in_chunks(axis: Axis, chunk: int) -> Subject:
-    """The design with so many steps in a run."""
+def _chunked(axes: Axes, steps: int, chunk: int) -> Axes:
+    """The design with so many steps in a run; itself where that cannot or need not be."""
+    if chunk == steps or axes.subject.report.totals.lookahead_steps:
+        return axes
+    axis = axes.find("T")
     report = axis.at(axis.value_for(chunk))
-    return msgspec.structs.replace(axis.subject, report=report)
+    return Axes(msgspec.structs.replace(axis.subject, report=report), axes)
 
 
 def _streams(report: Report, estimate: Estimate, signal_s: float) -> int:
@@ -92,10 +99,14 @@ def _streams(report: Report, estimate: Estimate, signal_s: float) -> int:
     return largest_extent(report, "B") * math.floor(signal_s / estimate.latency_s)
 
 
-def _batches(axes: Axes, signal_s: float) -> dict[str, int]:
-    """The largest batch that keeps up, by profile; empty where the batch cannot be changed."""
+def _batches(axes: Axes, signal_s: float) -> tuple[dict[str, int], bool]:
+    """The largest batch that keeps up, by profile, and whether the search ended before it did.
+
+    There is none where the batch cannot be changed.
+    """
     reports: dict[int, Report] = {}
     found: dict[str, int] = {}
+    capped = False
     try:
         axis = axes.find("B")
 
@@ -110,10 +121,11 @@ def _batches(axes: Axes, signal_s: float) -> dict[str, int]:
                 return _busy_s(at(value).estimates[number])
 
             value = largest_within(cost, signal_s, MOST_ROWS)
+            capped = capped or value == MOST_ROWS
             found[estimate.profile] = axis.extent_in(at(value)) if value else 0
     except (VariantError, BindingError, ModelError):
-        return {}
-    return found
+        return {}, False
+    return found, capped
 
 
 def _busy_s(estimate: Estimate) -> float:
@@ -125,8 +137,9 @@ def _busy_s(estimate: Estimate) -> float:
 def largest_within(cost: Callable[[int], float], limit: float, most: int) -> int:
     """The largest number from 1 to ``most`` whose cost is within a limit, 0 where none is.
 
-    The cost may not fall; it is asked for as seldom as possible, between two numbers in turn
-    where a line through them meets the limit, just above that, and in the middle.
+    The cost may fall within ``TILE`` numbers, but not on the whole. It is asked for as seldom as
+    possible, between two numbers in turn where a line through them meets the limit, just above
+    that, and in the middle.
     """
     low, high = 0, 1
     while cost(high) <= limit:
@@ -143,4 +156,12 @@ def largest_within(cost: Callable[[int], float], limit: float, most: int) -> int
         guess = min(max(guess, low + 1), high - 1)
         low, high = (guess, high) if cost(guess) <= limit else (low, guess)
         turn += 1
+    while low and (more := _beyond(cost, limit, low, most)):
+        low = more
     return low
+
+
+def _beyond(cost: Callable[[int], float], limit: float, low: int, most: int) -> int:
+    """A number within the limit just behind the next one, which is not; 0 where there is none."""
+    further = range(min(low + TILE, most), low + 1, -1)
+    return next((number for number in further if cost(number) <= limit), 0)

@@ -45,8 +45,8 @@ def fit(
     dims: Mapping[str, Any] | None = None,
     precisions: Any = "fp32",
     maximum: Mapping[str, Any] | None = None,
-    fits: ProfileLike | Iterable[ProfileLike] = (),
-    profiles: ProfileLike | Iterable[ProfileLike] = (),
+    fits: ProfileLike | Iterable[ProfileLike] | None = (),
+    profiles: ProfileLike | Iterable[ProfileLike] | None = (),
     threads: int = 1,
     maximize: str = "params",
     top: int = 10,
@@ -110,8 +110,8 @@ def _result(
     notes = []
     if found.front.given_up:
         notes.append(
-            f"the front is left out, as it has more than {MOST_ON_FRONT:,} designs: "
-            f"{goal.maximize.key} goes up in step with what is limited"
+            f"the front is left out, as more than {MOST_ON_FRONT:,} designs were on it at once: "
+            "give a narrower space or other limits"
         )
     shown = np.concatenate((best, front, closest))
     return FitResult(
@@ -136,7 +136,7 @@ def _result(
 
 
 def _limits(
-    maximum: Mapping[str, Any], fits: ProfileLike | Iterable[ProfileLike], known: Profiles
+    maximum: Mapping[str, Any], fits: ProfileLike | Iterable[ProfileLike] | None, known: Profiles
 ) -> list[Limit]:
     limits = [limit_of(name, value, known) for name, value in maximum.items()]
     limits += [limit_of(f"fits@{known.add(one).name}", True, known) for one in _several(fits)]
@@ -202,4 +202,6 @@ def _notes(estimate: Estimate) -> Iterator[str]:
 
 
 def _several(given: Any) -> tuple[Any, ...]:
+    if given is None:
+        return ()
     return (given,) if isinstance(given, (str, Path, HardwareProfile)) else tuple(given)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rnncost.search.front import Numbers
 from rnncost.search.metrics import Column, Metric, Target
-from rnncost.search.space import DIRECTIONS, Block, Space
+from rnncost.search.space import DIRECTIONS, Block, Extent, Space
 
 EXTENTS = ("layers", "hidden", "input", "seq", "batch")
 _DIRECTION = {number: name for name, number in DIRECTIONS.items()}
@@ -36,12 +36,17 @@ def table_of(
 
 
 def name_of(space: Space, number: int) -> str:
-    """A design in a few words: its cell, direction, layers x hidden size, and what else varies."""
+    """A design in a few words."""
     row = {name: column[0] for name, column in _identity(_one(space, number)).items()}
-    others = {"input": space.inputs, "seq": space.steps, "batch": space.batch}
+    return words_of(row, space.described())
+
+
+def words_of(row: Mapping[str, Any], extents: Mapping[str, Extent]) -> str:
+    """A row in a few words: cell, direction, layers x hidden size, and what else varies."""
     words = [row["cell"], row["direction"], f"{row['layers']:.0f}x{row['hidden']:.0f}"]
-    words += [f"{name} {row[name]:.0f}" for name, axis in others.items() if len(axis) > 1]
-    return " ".join([*words, row["precision"]] if len(space.precisions) > 1 else words)
+    varied = [name for name in ("input", "seq", "batch") if extents[name].count > 1]
+    words += [f"{name} {row[name]:.0f}" for name in varied]
+    return " ".join([*words, row["precision"]] if extents["precision"].count > 1 else words)
 
 
 def value_of(space: Space, number: int, metric: Metric, target: Target) -> int | float:

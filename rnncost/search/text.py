@@ -15,6 +15,7 @@ from rnncost.report.table import DEFAULT_WIDTH
 from rnncost.report.text import plural, printable
 from rnncost.search.metrics import Metric
 from rnncost.search.model import FitResult, Miss, ProfileLine, Table
+from rnncost.search.tables import words_of
 from rnncost.units import format_bytes, format_count, format_joules, format_seconds
 
 _GAP = 2
@@ -97,7 +98,7 @@ def one_line(result: FitResult) -> str:
     best = {name: column[0] for name, column in result.table.items()}
     keys = dict.fromkeys((result.maximize, *(key for key in best if key.startswith("latency_s@"))))
     figures = [f"{key} {_figure(key, best[key])}" for key in keys]
-    return printable(f"{count}; the best is {_short(best)}: {', '.join(figures)}")
+    return printable(f"{count}; the best is {words_of(best, result.space)}: {', '.join(figures)}")
 
 
 def _space(result: FitResult) -> str:
@@ -153,7 +154,7 @@ def _nearest(result: FitResult) -> str:
         elif value > limit.maximum:
             over = f" by {_percent(value / limit.maximum - 1)}" if limit.maximum else ""
             misses.append(f"{limit.metric}{over}")
-    return f"the nearest is {_short(row)}, which misses {', '.join(misses)}"
+    return f"the nearest is {words_of(row, result.space)}, which misses {', '.join(misses)}"
 
 
 def _order(result: FitResult, shown: int) -> str:
@@ -229,10 +230,6 @@ def _profile(profile: ProfileLine) -> Iterator[str]:
     threads = plural(profile.threads, "thread")
     yield f"{profile.name} {profile.version}: {profile.runtime}, {threads}"
     yield from (f"  {note}" for note in profile.notes)
-
-
-def _short(row: dict[str, Any]) -> str:
-    return f"{row['cell']} {row['direction']} {row['layers']}x{row['hidden']}"
 
 
 def _figure(key: str, value: Any) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rnncost.errors import VariantError
 from rnncost.frontends.onnx.infer import Known
 from rnncost.graph.dim import Dim, Expr, Shape
 from rnncost.variants.facts import Body, Fact, Made
-from rnncost.variants.known import NUMBER_BY_DTYPE
-from rnncost.variants.stored import make
+from rnncost.variants.flow import Name
+from rnncost.variants.known import NUMBER_BY_DTYPE, subgraphs
+from rnncost.variants.stored import Cut, make
+from rnncost.variants.target import Key
 
 if TYPE_CHECKING:
     import onnx
@@ -19,9 +21,17 @@ if TYPE_CHECKING:
 
 
 class NothingLeftError(VariantError):
-    """No output of the model depends on what is kept."""
+    """No output of the model depends on what is kept.
+
+    ``lost`` are the nodes that picked only what is dropped out of a value.
+    """
+
+    def __init__(self, message: str, lost: Iterable[Key]) -> None:
+        super().__init__(message)
+        self.lost = frozenset(lost)
 
 
+_WHOLE_NUMBERS = (NUMBER_BY_DTYPE["int64"], NUMBER_BY_DTYPE["int32"], NUMBER_BY_DTYPE["bool"])
 _INITIALIZERS_APART = 4
 """From this IR version on, an initializer is no graph input."""
 
@@ -36,22 +46,25 @@ def assemble(walk: Walk, before: Body, seed: int) -> onnx.ModelProto:
         VariantError: nothing is left of the model's outputs.
     """
     model, root = walk.model, walk.root
-    was_live: set[str] = set()
-    _live(before, before.outputs, was_live, frozenset())
+    was_live: set[Name] = set()
+    _live(before, was_live, frozenset())
     for position, name in enumerate(root.outputs):
         if root.find(name).gone:
             root.outputs[position] = ""
             walk.note(f"the output {name!r} is gone: nothing is left of what it returned")
     if not any(root.outputs):
-        raise NothingLeftError("nothing is left of the model's outputs")
-    live: set[str] = set()
-    _live(root, root.outputs, live, frozenset(walk.names - was_live))
+        raise NothingLeftError("nothing is left of the model's outputs", walk.lost)
+    live: set[Name] = set()
+    _live(root, live, frozenset(set(_made(before)) - was_live))
     dead = was_live - live
     for key, names in walk.outputs_of.items():
         # Nothing may silently cut off a layer that is to be there.
-        if not live.intersection(names) and was_live.intersection(walk.old_outputs[key]):
-            raise NothingLeftError(f"nothing reads {walk.targets[key].name!r} any more")
+        was_read = any((key[0], name) in was_live for name in walk.old_outputs[key])
+        if was_read and not any((key[0], name) in live for name in names):
+            raise NothingLeftError(f"nothing reads {walk.targets[key].name!r} any more", walk.lost)
+    _note_inputs(walk, dead)
     _note_shapes(walk)
+    _note_shared(walk, live)
     new = type(model)()
     for field in ("ir_version", "producer_name", "producer_version", "domain", "doc_string"):
         setattr(new, field, getattr(model, field))
@@ -75,36 +88,82 @@ def _note_shapes(walk: Walk) -> None:
                     walk.note(f"the {what} {name!r} is {after} instead of {before}")
 
 
+def _note_inputs(walk: Walk, dead: set[Name]) -> None:
+    """Say which inputs of the model are no longer there."""
+    for name in walk.inputs:
+        if ("", name) in dead:
+            walk.note(f"the input {name!r} is gone: nothing reads it any more")
+
+
+def _note_shared(walk: Walk, live: set[Name]) -> None:
+    """Say which weights are stored in two sizes, since not all that read them changed."""
+    stored = {name for _, name in live}
+    for name, recipe in walk.recipes.items():
+        if not isinstance(recipe, Cut) or ("", name) not in live:
+            continue
+        old = recipe.tensor.name
+        if old in stored and recipe.tensor.data_type not in _WHOLE_NUMBERS:
+            walk.note(f"the weights {old!r} are stored in two sizes: not all that read them change")
+
+
 def _text(shape: Shape | None) -> str:
     return f"[{', '.join(map(str, shape or ()))}]"
 
 
-def _live(body: Body, outputs: Sequence[str], live: set[str], spared: frozenset[str]) -> None:
-    """Collect the names that the outputs of a graph depend on, and those of spared nodes."""
-    live.update(name for name in outputs if name)
+def _live(body: Body, live: set[Name], spared: frozenset[Name]) -> None:
+    """Collect the values that the outputs of a graph depend on, and those of spared nodes."""
+    _read(body, body.outputs, live)
     for made in reversed(body.nodes):
-        names = [name for name in made.node.output if name]
+        names = [(body.path, name) for name in made.node.output if name]
         if any(name in live or name in spared for name in names):
-            live.update(name for name in (*made.node.input, *names) if name)
-            for inner in made.inner.values():
-                _live(inner, inner.outputs, live, spared)
+            live.update(names)
+            _read(body, made.node.input, live)
+            for attribute, graph in subgraphs(made.node):
+                if attribute in made.inner:
+                    _live(made.inner[attribute], live, spared)
+                else:
+                    _read(body, _read_within(graph), live)
 
 
-def _graph(walk: Walk, body: Body, new: onnx.GraphProto, live: set[str], dead: set[str]) -> None:
+def _read(body: Body, names: Iterable[str], live: set[Name]) -> None:
+    for name in names:
+        owner = body.owner(name) if name else None
+        if owner is not None:
+            live.add((owner.path, name))
+
+
+def _read_within(graph: onnx.GraphProto) -> Iterator[str]:
+    """What a branch that stays as it is may read from around it."""
+    for node in graph.node:
+        yield from node.input
+        for _, inner in subgraphs(node):
+            yield from _read_within(inner)
+    yield from (info.name for info in graph.output)
+
+
+def _made(body: Body) -> Iterator[Name]:
+    """The values that the nodes of a graph make, and those of the graphs inside it."""
+    for made in body.nodes:
+        yield from ((body.path, name) for name in made.node.output if name)
+        for inner in made.inner.values():
+            yield from _made(inner)
+
+
+def _graph(walk: Walk, body: Body, new: onnx.GraphProto, live: set[Name], dead: set[Name]) -> None:
     old = body.graph
     new.name, new.doc_string = old.name, old.doc_string
     for info in old.input:
         # A loop body keeps its inputs: they stand for those of the node.
-        if body.parent is not None or info.name not in dead:
+        if body.parent is not None or ("", info.name) not in dead:
             _typed(new.input.add(), info, body.facts.get(info.name))
     for name in walk.new_inputs if body.parent is None else ():
         _declared(new.input.add(), name, body.facts[name])
     for tensor in old.initializer:
-        if tensor.name not in dead:
+        if (body.path, tensor.name) not in dead:
             new.initializer.append(tensor)
     new.sparse_initializer.extend(old.sparse_initializer)
     for made in body.nodes:
-        if any(name in live for name in made.node.output if name):
+        if any((body.path, name) in live for name in made.node.output if name):
             _node(walk, made, new, live, dead)
     for info, name in zip(old.output, body.outputs, strict=False):
         if name:
@@ -119,7 +178,7 @@ def _graph(walk: Walk, body: Body, new: onnx.GraphProto, live: set[str], dead: s
     new.metadata_props.extend(old.metadata_props)
 
 
-def _node(walk: Walk, made: Made, new: onnx.GraphProto, live: set[str], dead: set[str]) -> None:
+def _node(walk: Walk, made: Made, new: onnx.GraphProto, live: set[Name], dead: set[Name]) -> None:
     node = new.node.add()
     if not made.inner:
         node.CopyFrom(made.node)
@@ -133,17 +192,30 @@ def _node(walk: Walk, made: Made, new: onnx.GraphProto, live: set[str], dead: se
         inner = made.inner.get(old.name)
         if inner is None:
             attribute.CopyFrom(old)
+            if attribute.HasField("g"):
+                _forget_shapes(attribute.g)
             continue
         attribute.name, attribute.type = old.name, old.type
         _graph(walk, inner, attribute.g, live, dead)
 
 
-def _add_new(walk: Walk, graph: onnx.GraphProto, live: set[str], seed: int) -> None:
+def _forget_shapes(graph: onnx.GraphProto) -> None:
+    """Drop the declared shapes of a branch that stays as it is: what it reads may have changed."""
+    del graph.value_info[:]
+    for info in graph.output:
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
+    for node in graph.node:
+        for _, inner in subgraphs(node):
+            _forget_shapes(inner)
+
+
+def _add_new(walk: Walk, graph: onnx.GraphProto, live: set[Name], seed: int) -> None:
     import numpy as np
 
     generator = np.random.default_rng(seed)
     for name, recipe in walk.recipes.items():
-        if name in live:
+        if ("", name) in live:
             graph.initializer.append(make(recipe, name, generator))
 
 

@@ -72,14 +72,8 @@ def _follow_if(walk: Walk, body: Body, node: onnx.NodeProto, key: Key) -> None:
     names = [name for at, name in enumerate(node.output) if at not in gone]
     if len(branches) < len(list(subgraphs(node))) and gone:
         raise VariantError(f"If {label(node)!r} has a branch that cannot be followed")
-    new = node
-    if gone:
-        new = type(node)()
-        new.CopyFrom(node)
-        del new.output[:]
-        new.output.extend(names)
     if names:
-        walk.add_quietly(body, new, branches)
+        walk.add_quietly(body, _without_outputs(node, gone, 0), branches)
     for name, fact in zip(node.output, facts, strict=True):
         if name and fact.gone:
             drop(body, name, fact.old, fact.origin)
@@ -207,11 +201,32 @@ def _follow_loop(walk: Walk, body: Body, node: onnx.NodeProto, key: Key) -> None
     for at, layout in walk.wanted(body, node.output).items():
         inside = layout if at < states else _one_step(node, layout, at - states)
         _conform(walk, inner, at + skipped, inside, why)
-    walk.add_quietly(body, node, {name: inner})
-    for at, output in enumerate(node.output):
-        if output:
-            fact = inner.find(inner.outputs[at + skipped])
+    facts = [inner.find(inner.outputs[at + skipped]) for at in range(len(node.output))]
+    gone = [at for at, fact in enumerate(facts) if fact.gone]
+    for at in gone:
+        inner.outputs[at + skipped] = ""
+    walk.add_quietly(body, _without_outputs(node, gone, states), {name: inner})
+    for at, (output, fact) in enumerate(zip(node.output, facts, strict=True)):
+        if at in gone:
+            drop(body, output, fact.old, fact.origin)
+        elif output:
             body.facts[output] = fact if at < states else _stacked(node, fact, at - states)
+
+
+def _without_outputs(node: onnx.NodeProto, gone: list[int], states: int) -> onnx.NodeProto:
+    """A node that no longer gives some of its outputs; a Scan lists the axes of what it stacks."""
+    if not gone:
+        return node
+    new = type(node)()
+    new.CopyFrom(node)
+    del new.output[:]
+    new.output.extend([name for at, name in enumerate(node.output) if at not in gone])
+    for listed in new.attribute:
+        if listed.name in ("scan_output_axes", "scan_output_directions"):
+            kept = [n for at, n in enumerate(listed.ints) if at + states not in gone]
+            del listed.ints[:]
+            listed.ints.extend(kept)
+    return new
 
 
 def _pass_in(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rnncost.frontends.onnx.infer import Known
 from rnncost.variants.facts import Body, Fact
 from rnncost.variants.tables import FORWARD
+from rnncost.variants.target import CELLS
 
 if TYPE_CHECKING:
     from rnncost.variants.site import Site
@@ -26,11 +27,16 @@ def follow(site: Site) -> None:
     computed = [i for i in left if not site.body.find(site.read[i]).constant]
     if site.op == "Mul":
         computed = [i for i in computed if site.body.find(site.read[i]).origin]
-    if site.op == "Concat" and left:
+    if site.op in CELLS and 0 in left:
+        from_zeros(site)
+        site.finish(FORWARD[site.op](site))
+    elif site.op == "Concat" and left:
         site.finish(FORWARD["Concat"](site))
     elif site.op in (*_SUMS, "Mul") and computed:
         if len(computed) > 1 or site.shape(computed[0]) != site.out_shape():
             site.fail("one of its operands is dropped")
+        if site.op == "Mul":
+            site.walk.note(f"Mul {site.name!r} has one operand left, and passes it on")
         site.inputs = [site.read[computed[0]]]
         site.op_type = "Identity"
         site.finish([site.layout(0)])
@@ -39,6 +45,17 @@ def follow(site: Site) -> None:
     else:
         for name, known in zip(site.outputs, site.old, strict=True):
             drop(site.body, name, known, site.origin)
+
+
+def from_zeros(site: Site) -> None:
+    """Let a recurrent node do without the initial states of which nothing is left."""
+    gone = [i for i in (5, 6) if site.has(i) and site.body.find(site.inputs[i]).gone]
+    for index in gone:
+        site.inputs[index] = ""
+    while site.inputs and not site.inputs[-1]:
+        site.inputs.pop()
+    if gone:
+        site.walk.note(f"{site.name!r} starts from zeros: what its initial state was is dropped")
 
 
 def drop(body: Body, name: str, known: Known, origin: str = "") -> None:

@@ -183,6 +183,32 @@ class Flow:
         else:
             found.add(End("compute", holder, use.position))
 
+    def sequence(self, path: str, name: str) -> Name:
+        """The value that a value holds all entries of, in this order or another."""
+        value = self.owner(path, name)
+        while value in self.producer:
+            key = self.producer[value]
+            if not self._is_view(key) or not self._is_whole(key):
+                break
+            value = self.owner(key[0], self.nodes[key].input[0])
+        return value
+
+    def _is_view(self, key: Key) -> bool:
+        """Whether a node rearranges its input; a look-up in a stored table makes a value."""
+        node = self.nodes[key]
+        op = full_type(node)
+        if op not in VIEWS or not node.input:
+            return False
+        return op != "Gather" or not self.bodies[key[0]].find(node.input[0]).constant
+
+    def _is_whole(self, key: Key) -> bool:
+        """Whether a node that rearranges leaves nothing out and adds nothing."""
+        node, body = self.nodes[key], self.bodies[key[0]]
+        if full_type(node) not in ("Concat", "Gather", "Slice", "Split"):
+            return True
+        before, after = [body.find(name).old.shape for name in (node.input[0], node.output[0])]
+        return before is not None and before == after
+
     def sources(self, path: str, name: str) -> set[Name]:
         """The values that a value is made of by rearranging alone."""
         found: set[Name] = set()
@@ -195,7 +221,7 @@ class Flow:
             seen.add(value)
             key = self.producer.get(value)
             node = None if key is None else self.nodes[key]
-            if key is None or node is None or full_type(node) not in VIEWS:
+            if key is None or node is None or not self._is_view(key):
                 found.add(value)
                 continue
             read: Sequence[str] = node.input if node.op_type == "Concat" else node.input[:1]

@@ -20,7 +20,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     ``hidden_size`` is in units a direction, ``layers`` the length of the stack. ``policy``
     decides about a change of direction: with "same hidden size" each direction keeps its
     units, and what reads the layer shrinks or grows with its output; with "same output
-    width" one direction of 2H units stands for two of H, and two of H/2 for one of H.
+    width" one direction of 2H units stands for two of H, and two of H/2 for one of H. Two
+    directions that are added up are as wide as one: one of H units stands for them.
     """
 
     cell: Union[Cell, None] = None

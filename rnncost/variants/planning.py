@@ -168,10 +168,10 @@ def _set_layers(flow: Flow, layers: list[Found], count: int, targets: dict[Key, 
                 f"the directions of {stack[0].layer.name!r} are nodes of their own: the number of "
                 "layers cannot change"
             )
-        _cut_or_repeat(stack, count, targets)
+        _cut_or_repeat(flow, stack, count, targets)
 
 
-def _cut_or_repeat(stack: list[Found], count: int, targets: dict[Key, Target]) -> None:
+def _cut_or_repeat(flow: Flow, stack: list[Found], count: int, targets: dict[Key, Target]) -> None:
     def change(key: Key, **values: Any) -> None:
         targets[key] = msgspec.structs.replace(targets[key], **values)
 
@@ -182,4 +182,7 @@ def _cut_or_repeat(stack: list[Found], count: int, targets: dict[Key, Target]) -
     for found in stack[count:]:
         change(found.keys[0], removed=True)
     if count < len(stack):
-        change(last, stands_in=stack[count - 1].keys[0])
+        kept = stack[count - 1].keys[0]
+        change(last, stands_in=kept)
+        hidden, cell = _state_ends(flow, last)
+        change(kept, read_as=(not _only_states(hidden), not _only_states(cell)))

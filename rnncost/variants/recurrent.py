@@ -8,10 +8,10 @@ from rnncost.errors import VariantError
 from rnncost.frontends.onnx.infer import InferenceError, Known
 from rnncost.variants import adapters, states
 from rnncost.variants.activations import new_activations
-from rnncost.variants.dropped import drop
+from rnncost.variants.dropped import drop, from_zeros
 from rnncost.variants.facts import moved
 from rnncost.variants.known import UNKNOWN, inferred
-from rnncost.variants.parts import Axis, Layout, Part, new_extent, repeated, resized
+from rnncost.variants.parts import Axis, Layout, Part, changed, new_extent, repeated, resized
 from rnncost.variants.removed import remove
 from rnncost.variants.resizing import drawn_for
 from rnncost.variants.site import Site
@@ -117,11 +117,11 @@ class _Layer:
         site, target = self.site, self.target
         if target.cell != "lstm" and site.has(INITIAL_C):
             site.inputs[INITIAL_C] = ""
-        for index in (INITIAL_H, INITIAL_C):
-            if site.has(index) and site.body.find(site.inputs[index]).gone:
-                site.inputs[index] = ""
-            elif site.has(index) and (target.halve or target.double or self.hidden_axis):
-                site.conform(index, self._state_layout())
+        from_zeros(site)
+        if target.halve or target.double or self.hidden_axis:
+            for index in (INITIAL_H, INITIAL_C):
+                if site.has(index):
+                    site.conform(index, self._state_layout())
         if self.cell != "lstm" and target.cell == "lstm" and site.has(INITIAL_H):
             site.inputs += [""] * (INITIAL_C + 1 - len(site.inputs))
             site.inputs[INITIAL_C] = states.twin_input(self.walk, site, target)
@@ -162,6 +162,13 @@ class _Layer:
             if names[2] and not target.state_only[1]:
                 # The only state stands for the cell state where something computes with it.
                 wanted[1] = wanted[1] or walk.fresh(f"{target.name}.Y_h")
+        hidden, cell = target.read_as
+        if target.cell != "lstm":
+            hidden, cell = hidden or cell, False
+        if hidden and not wanted[1]:
+            wanted[1] = walk.fresh(f"{target.name}.Y_h")
+        if cell and not wanted[2]:
+            wanted[2] = walk.fresh(f"{target.name}.Y_c")
         last = self._stack(wanted)
         if target.double:
             for at, source in enumerate(last):
@@ -176,6 +183,8 @@ class _Layer:
             new = site.body.find(name).new
             old = site.old[at] if at < len(site.old) and name == names[at] else new
             plain = old.shape is None or old is new
+            if old.shape is None and changed(layout):
+                site.fail("the shape of its output is not known; give the model's dimensions")
             site.body.facts[name] = moved(old, new, None if plain else layout, target.name, False)
         walk.outputs_of[site.key] = (wanted[0], wanted[1], wanted[2])
         if target.cell != "lstm" and names[2]:
@@ -219,10 +228,12 @@ class _Layer:
         site.inputs[X] = x
         for index, shape in shapes.items():
             site.inputs[index] = drawn_for(
-                self.walk, site.body, site.inputs[index], shape, 1.0 / target.hidden**0.5, x
+                self.walk, site.body, site.inputs[index], shape, 1.0 / target.hidden**0.5, number
             )
         if target.fed:
             states.feed(self.walk, site, target, number)
+        elif site.has(INITIAL_H) and not states.is_filled(site.body, site.inputs[INITIAL_H]):
+            self.walk.note(f"the layers added to {target.name!r} start from its initial state")
 
     def _node(self, raw: list[str], number: int) -> None:
         """Add one node that makes the given outputs."""

@@ -57,11 +57,12 @@ def resized(walk: Walk, body: Body, name: str, layout: Layout) -> str | None:
 
 
 def drawn_for(
-    walk: Walk, body: Body, name: str, shape: tuple[int, ...], bound: float, layer: str = ""
+    walk: Walk, body: Body, name: str, shape: tuple[int, ...], bound: float, layer: int = 0
 ) -> str:
     """Random weights in the place of a constant; the same where the same constant is replaced.
 
-    ``layer`` tells layers apart that are added with the weights of the same one.
+    ``layer`` is 1 for the first layer that is added on top of the one with the constant, and
+    so on: nodes that share weights, as branches of an If do, share those that are added.
 
     Raises:
         VariantError: the constant is of whole numbers.
@@ -82,7 +83,8 @@ def _signature(body: Body, name: str) -> Hashable:
         return ("", "")
     known = owner.facts[name].old
     if known.value is not None and known.dtype.startswith("int"):
-        return (known.shape, known.value)  # bounds and indices, written down once a use
+        # Bounds and indices, which are written down once a use.
+        return (known.dtype, known.shape, known.value)
     if body.tensor(name) is not None:
         return (owner.path, name)
     node = body.producer(name)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from rnncost.errors import VariantError
 from rnncost.variants.assembling import NothingLeftError, assemble
+from rnncost.variants.flow import Flow
 from rnncost.variants.load import inlined, opset_of
 from rnncost.variants.model import Change, Variant
 from rnncost.variants.planning import Plan, plan
 from rnncost.variants.released import released
 from rnncost.variants.survey import Survey, request_of, surveys
+from rnncost.variants.target import Key
 from rnncost.variants.walk import Walk
-from rnncost.variants.written_out import recurrences
+from rnncost.variants.written_out import recurrences, without_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -57,21 +59,38 @@ def rewrite(
 
 
 def _rewritten(
-    model: onnx.ModelProto, planned: Plan, survey: Survey, seed: int
+    model: onnx.ModelProto,
+    planned: Plan,
+    survey: Survey,
+    seed: int,
+    redirect: frozenset[Key] = frozenset(),
 ) -> Variant | VariantError:
     """The variant, or why there is none as far as this survey shows."""
     try:
-        try:
-            return _attempt(model, planned, survey, seed, redirect=False)
-        except NothingLeftError:
-            # What reads the second direction alone can read the first.
-            return _attempt(model, planned, survey, seed, redirect=True)
+        return _attempt(model, planned, survey, seed, redirect)
+    except NothingLeftError as error:
+        # What reads the second direction alone can read the first.
+        more = redirect | (_alone(survey.flow, error.lost) or error.lost)
+        if more == redirect:
+            return error
     except VariantError as error:
         return error
+    return _rewritten(model, planned, survey, seed, more)
+
+
+def _alone(flow: Flow, lost: frozenset[Key]) -> frozenset[Key]:
+    """Those that picked a dropped direction from a value of which nothing else picks more."""
+
+    def readers(key: Key) -> set[Key | None]:
+        source = flow.owner(key[0], flow.nodes[key].input[0])
+        uses = [use.key for use in flow.uses.get(source, ())]
+        return {use for use in uses if use is None or flow.nodes[use].op_type != "Shape"}
+
+    return frozenset([key for key in lost if readers(key) <= lost])
 
 
 def _attempt(
-    model: onnx.ModelProto, planned: Plan, survey: Survey, seed: int, *, redirect: bool
+    model: onnx.ModelProto, planned: Plan, survey: Survey, seed: int, redirect: frozenset[Key]
 ) -> Variant:
     walk = Walk(
         model,
@@ -91,16 +110,20 @@ def _check(new: onnx.ModelProto, old: onnx.ModelProto) -> None:
     """Hold the new model against the standard, unless the old one fails there too.
 
     Raises:
-        VariantError: the new model is no valid one.
+        VariantError: the new model is no valid one, or its shapes contradict each other.
     """
-    from onnx import checker
+    fault = _fault(new)
+    if fault and not _fault(old):
+        raise VariantError(f"the variant is no valid model: {fault}")
+
+
+def _fault(model: onnx.ModelProto) -> str:
+    """What onnx's checker and shape inference say against a model; "" for nothing."""
+    from onnx import checker, shape_inference
 
     try:
-        checker.check_model(new)
-    except checker.ValidationError as error:
-        try:
-            checker.check_model(old)
-        except checker.ValidationError:
-            return
-        reason = next(iter(str(error).splitlines()), "")
-        raise VariantError(f"the variant is no valid model: {reason}") from None
+        checker.check_model(model)
+        shape_inference.infer_shapes(without_weights(model), strict_mode=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    return ""

@@ -146,9 +146,12 @@ def slice_(site: Site) -> Layouts:
         low, high, step = bounds.resolved(site, number)
         kept = between(along, low, high)
         first, last = place(along, low), place(along, high)
-        if site.walk.redirect and first == last:
-            kept, first, last = None, 0, high - low
-            site.walk.note(_redirected(site))
+        if first == last and low != high:
+            if site.key in site.walk.redirect:
+                kept, first, last = None, 0, high - low
+                site.walk.note(_redirected(site))
+            else:
+                site.walk.lost.add(site.key)
         if step < 0:
             kept = None if kept is None else tuple(reversed(kept))
             first, last = last - 1, first - 1
@@ -277,7 +280,7 @@ def _picked(site: Site, along: Axis, extent: Dim) -> Layout:
     for index in indices:
         at = index + extent if index < 0 else index
         new = _spot(along, at)
-        if new is None and site.walk.redirect:
+        if new is None and site.key in site.walk.redirect:
             site.walk.note(_redirected(site))
             new = 0
         parts.append(Part(1, 0 if new is None else 1))
@@ -288,6 +291,7 @@ def _picked(site: Site, along: Axis, extent: Dim) -> Layout:
         return (None,) * rank
     if not wanted:
         site.vanish = True
+        site.walk.lost.add(site.key)
         return (None,) * rank
     if rank != 1:
         site.fail("some of its indices are dropped")

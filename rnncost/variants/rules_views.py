@@ -133,7 +133,10 @@ def reshape_back(site: Site, output: int, layout: Layout) -> None:
 
 @forward("Reshape")
 def reshape(site: Site) -> Layouts:
-    """Where the new shape is computed it decides which axis changes, else the last that can."""
+    """Where the new shape is computed it decides which axis changes, else the last that can.
+
+    An axis of entries of which some go, as one of directions, loses these entries in any case.
+    """
     old_in, old_out = site.shape(0), site.out_shape()
     layout = site.layout(0) or (None,) * len(old_in)
     wanted = _computed_shape(site, layout)
@@ -142,6 +145,8 @@ def reshape(site: Site) -> Layouts:
     first: Layout | None = None
     for option in _options(layout, old_in, old_out):
         first = first or option
+        if not site.wished and _loses_entries(first):
+            break
         if wanted is not None and new_shape(option, old_out) == wanted:
             _set_shape(site, wanted)
             return [option]
@@ -149,6 +154,12 @@ def reshape(site: Site) -> Layouts:
         raise UnevenError
     _set_shape(site, new_shape(first, old_out))
     return [first]
+
+
+def _loses_entries(layout: Layout) -> bool:
+    """Whether what goes are single entries of an axis, as the second of two directions."""
+    gone = [part for axis in layout for part in axis or () if part.new == 0]
+    return bool(gone) and all(part.old == 1 for part in gone)
 
 
 def _computed_shape(site: Site, layout: Layout) -> Shape | None:

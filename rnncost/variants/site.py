@@ -23,7 +23,8 @@ class Walk(Protocol):
     """What a site needs of the walk over the graph."""
 
     opsets: dict[str, int]
-    redirect: bool
+    redirect: frozenset[Key]
+    lost: set[Key]
 
     def fresh(self, name: str) -> str: ...
 
@@ -156,7 +157,9 @@ class Site:
             self.fail(f"its input {self.inputs[index]!r} has {len(shape)} axes")
         for axis, extent in zip(wanted, shape, strict=True):
             if axis is not None and old_extent(axis) != extent:
-                self.fail(f"its input {self.inputs[index]!r} is {list(shape)}")
+                free = "" if isinstance(extent, int) else f": give the dimension {extent}"
+                extents = ", ".join(map(str, shape))
+                self.fail(f"its input {self.inputs[index]!r} is [{extents}]{free}")
         if not fits(fact.layout, wanted, shape):
             self.insist(index, wanted)
 

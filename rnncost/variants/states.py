@@ -31,19 +31,26 @@ def twin_input(walk: Walk, site: Site, target: Target) -> str:
         made = _twin(walk, site.body, name)
         if made is not None:
             return made
-    if not _is_filled(site.body, name):
+    if not is_filled(site.body, name):
         walk.note(f"the initial cell state of {target.name!r} is its initial hidden state")
     return name
 
 
-def _is_filled(body: Body, name: str) -> bool:
+def is_filled(body: Body, name: str) -> bool:
     """Whether a value is one number all over, as an initial state of zeros is."""
     node = body.producer(name)
     while node is not None and node.input and full_type(node) in (*VIEWS, "Expand", "Tile"):
         name = node.input[0]
         node = body.producer(name)
-    is_filled = node is not None and full_type(node) == "ConstantOfShape"
-    return is_filled or body.find(name).constant
+    if node is not None and full_type(node) == "ConstantOfShape":
+        return True
+    tensor = body.tensor(name)
+    if tensor is None:
+        return False
+    from onnx import numpy_helper
+
+    array = numpy_helper.to_array(tensor)
+    return bool((array == array.reshape(-1)[:1]).all())
 
 
 def _twin(walk: Walk, body: Body, name: str) -> str | None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rnncost.graph.dim import hint
+from rnncost.graph.dim import hint, product
 from rnncost.graph.source import Request
-from rnncost.variants.flow import Flow
+from rnncost.variants.flow import End, Flow
 from rnncost.variants.known import attribute, full_type, label
 from rnncost.variants.load import inlined
 from rnncost.variants.model import Layer, Structure
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 _JOINS = frozenset("Add Concat Max Mean Mul Sum".split())
+_REDUCTIONS = frozenset("ReduceMax ReduceMean ReduceSum".split())
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +78,8 @@ def find_layers(flow: Flow) -> list[Found]:
             layers.append(Found(keys=(key, paired[key]), layer=both, summed=summed))
         elif key not in backward:
             alone = layer.direction == "uni" and _is_backward(flow, key)
-            layers.append(Found(keys=(key,), layer=layer, backward=alone))
+            summed = layer.direction == "bi" and _adds_directions(flow, key, layer.hidden_size)
+            layers.append(Found(keys=(key,), layer=layer, summed=summed, backward=alone))
     return layers
 
 
@@ -109,7 +111,7 @@ def _is_pair(flow: Flow, ahead: Key, back: Key) -> bool:
     sizes = [attribute(node, "hidden_size") for node in (first, second)]
     if sizes[0] != sizes[1] or _is_backward(flow, ahead) or not _is_backward(flow, back):
         return False
-    origins = [flow.sources(key[0], flow.nodes[key].input[0]) for key in (ahead, back)]
+    origins = [flow.sequence(key[0], flow.nodes[key].input[0]) for key in (ahead, back)]
     return origins[0] == origins[1] and bool(_joins(flow, ahead, back))
 
 
@@ -127,6 +129,33 @@ def _joins(flow: Flow, *keys: Key) -> set[Key]:
         read = set().union(*(flow.readers((key[0], name)) for name in names))
         found.append({other for other in read if full_type(flow.nodes[other]) in _JOINS})
     return set.intersection(*found)
+
+
+def _adds_directions(flow: Flow, key: Key, hidden: int) -> bool:
+    """Whether all that reads the output of a node with two directions first adds these up."""
+    ends: set[End] = set()
+    for name in flow.nodes[key].output[:2]:
+        ends = ends or flow.ends((key[0], name))
+    adders: dict[Key | None, set[int]] = {}
+    for end in ends:
+        adders.setdefault(end.key, set()).add(end.position)
+    if any(end.kind != "compute" for end in ends):
+        return False
+    return bool(adders) and all(
+        reader is not None and _adds(flow, reader, positions, hidden)
+        for reader, positions in adders.items()
+    )
+
+
+def _adds(flow: Flow, key: Key, positions: set[int], hidden: int) -> bool:
+    """Whether a node makes one direction of what is read at these positions."""
+    node, body = flow.nodes[key], flow.bodies[key[0]]
+    before, after = [body.find(name).old.shape for name in (node.input[0], node.output[0])]
+    if before is None or after is None or hidden not in after or 2 * hidden in after:
+        return False
+    if full_type(node) in _REDUCTIONS:
+        return product(before) == 2 * product(after)
+    return full_type(node) in _JOINS and len(positions) > 1
 
 
 def find_stacks(flow: Flow, layers: list[Found]) -> list[list[Found]]:

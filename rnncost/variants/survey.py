@@ -25,7 +25,7 @@ class Survey(msgspec.Struct, frozen=True):
     """A walk through a model without a change.
 
     ``inputs`` are its graph inputs as they were bound, ``unknown`` how many inputs of its
-    recurrent nodes have no known shape.
+    recurrent nodes have no known shape, and how many of the nodes no known outputs.
     """
 
     inputs: Mapping[str, Known]
@@ -69,6 +69,8 @@ def _survey(model: onnx.ModelProto, inputs: Mapping[str, Known]) -> Survey:
         for name in (*names[:1], *names[5:7]):
             if name and flow.bodies[key[0]].find(name).old.shape is None:
                 unknown += 1
+        made = [name for name in flow.nodes[key].output if name]
+        unknown += any(flow.bodies[key[0]].find(name).old.shape is None for name in made)
     return Survey(inputs, root, flow, unknown)
 
 

@@ -23,9 +23,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     another node, that node's outputs take the place of theirs. ``copies`` are appended as
     further layers of the stack.
 
-    ``state_only`` says of Y_h and Y_c whether they are only handed on as states; otherwise
-    they are features, which something computes with. ``streams`` says whether Y_h leaves
-    the model, and ``fed`` whether the initial state comes in from outside.
+    ``read_as`` says of Y_h and Y_c whether they stand in for those of a removed layer, which
+    something computes with. ``state_only`` says of Y_h and Y_c whether they are only handed
+    on as states; otherwise they are features, which something computes with. ``streams`` says
+    whether Y_h leaves the model, and ``fed`` whether the initial state comes in from outside.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     removed: bool = False
     stands_in: Key | None = None
     copies: int = 0
+    read_as: tuple[bool, bool] = (False, False)
     state_only: tuple[bool, bool] = (False, False)
     streams: bool = False
     fed: bool = False

@@ -53,7 +53,8 @@ class Walk:
 
     ``demands`` are layouts that values must get, by the path of their graph and their name;
     ``state_inputs`` the graph inputs that may change, because they feed initial states
-    alone. With ``redirect``, what read a dropped direction reads the one that is kept.
+    alone. The nodes of ``redirect``, which read a dropped direction, read the one that is kept;
+    ``lost`` are others like them.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Walk:
         *,
         state_inputs: frozenset[str] = frozenset(),
         demands: Mapping[Name, Layout] | None = None,
-        redirect: bool = False,
+        redirect: frozenset[Key] = frozenset(),
     ) -> None:
         self.model = model
         self.inputs = inputs
@@ -85,6 +86,7 @@ class Walk:
         self.recipes: dict[str, Recipe] = {}
         self.elements = 0
         self.notes: list[str] = []
+        self.lost: set[Key] = set()
         self.new_inputs: list[str] = []
         self.twins: dict[Name, str] = {}
         self.outputs_of: dict[Key, tuple[str, str, str]] = {}

@@ -22,7 +22,7 @@ def recurrences(model: onnx.ModelProto) -> tuple[str, ...]:
     Weights are left behind: their sizes are enough to find which products follow each other.
     """
     try:
-        graph = load(_without_weights(model).SerializeToString(), Request()).graph
+        graph = load(without_weights(model).SerializeToString(), Request()).graph
         rows = count(graph).ops
     except RnncostError:
         return ()  # the model cannot be counted either, and analysing it says why
@@ -36,7 +36,7 @@ def recurrences(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     new = type(model)()
     new.ir_version = model.ir_version
     new.opset_import.extend(model.opset_import)
