@@ -98,7 +98,7 @@ def test_data_of_other_types() -> None:
     assert result.bindings.values == {}
     with pytest.raises(BindingError, match=r"input 'ids' is int32, and the array holds other num"):
         rnncost.numerics(tagger(), data={"ids": ids + 0.5, "mask": np.ones(6)})
-    with pytest.raises(BindingError, match="holds <U1, not numbers"):
+    with pytest.raises(BindingError, match="holds <U1, not real numbers"):
         rnncost.numerics(tagger(), data={"ids": np.full((6, 2), "a")})
 
 
@@ -111,6 +111,10 @@ def test_data_of_other_types() -> None:
         ({"X": np.full((7, 1, 2), np.inf)}, "holds NaN or infinity"),
         ({"X": np.zeros((0, 1, 2))}, r"of shape \[0, 1, 2\] holds nothing"),
         ({"x": X}, "no input 'x', did you mean 'X'"),
+        ({}, "the data holds no array; the inputs are X, initial_h"),
+        ({"X": np.full((7, 1, 2), 1e300)}, "is float32, and the array holds numbers beyond its ra"),
+        ({"X": np.full((7, 1, 2), 1j)}, "holds complex128, not real numbers"),
+        ({"X": [[1.0], [1.0, 2.0]]}, "input 'X': the data is no array: "),
     ],
 )
 def test_data_that_does_not_fit(data: dict[str, Any], message: str) -> None:
@@ -139,8 +143,38 @@ def test_data_against_shapes_values_and_dimensions() -> None:
 
 
 def test_one_array_for_several_inputs() -> None:
-    with pytest.raises(BindingError, match=r"has 2 inputs that are no states \(ids, mask\): give"):
+    with pytest.raises(
+        BindingError, match=r"has 2 inputs that are no states and have no value \(ids, mask\): give"
+    ):
         rnncost.numerics(tagger(), data=np.ones((3, 2)))
+
+
+def test_an_array_without_a_name_is_for_the_input_without_a_value() -> None:
+    ids = np.arange(12).reshape(6, 2)
+    result = rnncost.numerics(tagger(), data=ids, values={"mask": [True] * 6})
+    assert result.inputs.given == ["ids", "mask"]
+    named = rnncost.numerics(tagger(), data={"ids": ids}, values={"mask": [True] * 6})
+    assert result.layers == named.layers
+
+
+def test_a_file_without_arrays_is_no_data(tmp_path: Path) -> None:
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(BindingError, match=r"none\.npz: the data holds no array"):
+        rnncost.numerics(gru(), data=tmp_path / "none.npz")
+
+
+def test_lengths_of_rows_that_nobody_gave_are_told() -> None:
+    stored = weights("GRU", 2, 3)
+    shapes = {"X": (9, 2, 2), "sequence_lens": (2,)}
+    model = layer_model("GRU", stored, shapes, hidden_size=3)
+    result = rnncost.numerics(model)
+    assert result.layers[0].steps == 1
+    assert any(note.startswith("sequence_lens says how many steps each") for note in result.notes)
+    given = rnncost.numerics(model, values={"sequence_lens": [9, 4]})
+    assert given.layers[0].steps == 9
+    assert given.notes == []
+    (layer,) = rnncost.numerics(model, values={"sequence_lens": [0, 0]}).layers
+    assert layer.withheld == "its rows have no steps"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

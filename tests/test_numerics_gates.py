@@ -306,7 +306,7 @@ def test_figures_do_not_depend_on_the_size_of_blocks(
     model = layer_model(cell, stored, shapes, hidden_size=3, direction="bidirectional")
     generator = np.random.default_rng(0)
     x = generator.standard_normal(shapes["X"]).astype(np.float32)
-    for name in ("sequences", "gradient"):
+    for name in ("sequences", "tails"):
         monkeypatch.setattr(f"rnncost.along_time.{name}.STEPS_BACK", steps_back)
     for lengths in ([60, 60, 60], [60, 31, 44]):
         feed = {"X": x, "sequence_lens": np.array(lengths, np.int32)}

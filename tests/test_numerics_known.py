@@ -257,7 +257,7 @@ def test_a_batch_of_many_rows_says_which_gradients_are_followed() -> None:
     assert layer.sequences == 9
     assert layer.gradient is not None
     assert layer.gradient.rows == 4
-    assert "gradients are followed through the first 4 of 9 sequences" in layer.notes
+    assert "gradients are followed through 4 of 9 sequences" in layer.notes
 
 
 def test_long_sequences_are_followed_over_their_last_steps() -> None:
@@ -277,3 +277,84 @@ def test_long_sequences_are_followed_over_their_last_steps() -> None:
     assert "gradients are followed over the last 1000 steps" in layer.notes
     # The forget gate alone bounds the slowest direction from below.
     assert layer.gradient.exponent == pytest.approx(math.log(0.99), abs=0.01)
+
+
+def test_steps_behind_the_end_of_a_row_do_not_count() -> None:
+    """The gate x + 0.5 is below 0 in the padding of the second row, and there alone."""
+    stored = pinned_lstm(0.5)
+    stored["W"][:, 6:9, 0] = 1.0
+    stored["B"][:, 6:9] = 0.5
+    names = {"activations": ["Affine", "Tanh", "Tanh"], "activation_alpha": [1.0]}
+    model = layer_model(
+        "LSTM", stored, {"X": (10, 2, 2), "sequence_lens": (2,)}, hidden_size=3, **names
+    )
+    x = np.zeros((10, 2, 2), np.float32)
+    x[4:, 1, 0] = -5.0
+    padded = only(rnncost.numerics(model, data={"X": x, "sequence_lens": np.array([10, 4])}))
+    assert not any("below 0" in note for note in padded.notes)
+    assert padded.memory is not None
+    assert padded.memory.measured_half_life_steps is not None
+    assert padded.memory.measured_half_life_steps.p50 == 1
+    whole = only(rnncost.numerics(model, data={"X": x, "sequence_lens": np.array([10, 10])}))
+    assert any("below 0" in note for note in whole.notes)
+
+
+def test_gradients_of_which_some_vanish_are_told() -> None:
+    """R is 0 but for one unit, whose ReLU is off in one row: its gradients end there."""
+    stored = weights("RNN", 2, 2)
+    stored["W"][:] = np.eye(2, dtype=np.float32)
+    stored["R"][:] = np.diag(np.float32([0.5, 0.0]))
+    stored["B"][:] = 0.0
+    x = np.ones((40, 2, 2), np.float32)
+    x[20, 1, 0] = -9.0
+    model = layer_model("RNN", stored, {"X": (40, 2, 2)}, hidden_size=2, activations=["Relu"])
+    layer = only(rnncost.numerics(model, data=x))
+    assert layer.gradient is not None
+    assert (layer.gradient.vanished, layer.gradient.traces) == (8, 16)
+    assert layer.gradient.exponent == pytest.approx(math.log(0.5), abs=1e-6)
+    assert any(note.startswith("8 of 16 random gradients became exactly 0") for note in layer.notes)
+
+
+@pytest.mark.parametrize("weight", ["R", "B"])
+def test_weights_that_are_not_finite_have_no_prior(weight: str) -> None:
+    stored = pinned_lstm(0.9)
+    stored[weight].flat[7] = np.nan
+    for weights_only in (False, True):
+        result = rnncost.numerics(
+            model_of("LSTM", stored), dims={"T": 5}, weights_only=weights_only
+        )
+        (layer,) = result.layers
+        assert layer.prior is None
+        assert "weights hold NaN or infinity: there is no prior" in layer.notes
+        assert layer.withheld == ("" if weights_only else "its weights hold NaN or infinity")
+        assert "NaN" in str(result)
+
+
+def test_of_many_rows_stretches_begin_everywhere() -> None:
+    """The gate is 0.2 at the first step and 0.9 after it."""
+    stored = pinned_lstm(0.9)
+    x = np.zeros((20, 600, 2), np.float32)
+    x[0, :, 0] = 1.0
+    stored["W"][:, 6:9, 0] = np.log(0.2 / 0.8) - np.log(0.9 / 0.1)
+    model = layer_model("LSTM", stored, {"X": (20, 600, 2)}, hidden_size=3)
+    memory = gate_of(rnncost.numerics(model, data=x))
+    first = memory.retention[0]
+    assert (first.windows, first.sequences) == (600, 600)
+    assert first.share.p50 == pytest.approx(0.9, rel=1e-5)
+    last = memory.retention[-1]
+    assert last.share.p50 == pytest.approx(0.2 * 0.9**19, rel=1e-4)
+    assert memory.measured_half_life_steps is not None
+    assert memory.measured_half_life_steps.p50 == 7
+
+
+def test_of_many_values_those_of_all_steps_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of four steps, of which only the first has a gate of 0.2."""
+    monkeypatch.setattr("rnncost.along_time.retention._MOST_VALUES", 60)
+    stored = pinned_lstm(0.9)
+    x = np.zeros((4, 200, 2), np.float32)
+    x[0, :, 0] = 1.0
+    stored["W"][:, 6:9, 0] = np.log(0.2 / 0.8) - np.log(0.9 / 0.1)
+    model = layer_model("LSTM", stored, {"X": (4, 200, 2)}, hidden_size=3)
+    values = gate_of(rnncost.numerics(model, data=x)).values
+    assert values.p5 == pytest.approx(0.2, rel=1e-5)
+    assert values.p50 == pytest.approx(0.9, rel=1e-5)

@@ -134,14 +134,40 @@ def test_states_that_are_named_by_hand() -> None:
     assert "no output was found that goes on as h" in alone.warnings[0]
     assert "--state INPUT=OUTPUT" in alone.warnings[0]
     named = rnncost.numerics(model, chunks=3, states={"h": "h_out"})
-    assert named.warnings == []
     assert named.inputs.states == {"h": "h_out"}
     # What came out is not what went on, so that the chunks are not joined.
     assert not named.layers[0].carried
+    (warning,) = named.warnings
+    assert warning.startswith("states are handed on, but no call of h1 starts with what the one")
     with pytest.raises(BindingError, match="no output 'h_ou', did you mean 'h_out'"):
         rnncost.numerics(model, chunks=3, states={"h": "h_ou"})
     with pytest.raises(BindingError, match="no input 'hh'"):
         rnncost.numerics(model, chunks=3, states={"hh": "h_out"})
+
+
+def test_data_of_states() -> None:
+    """What the first chunk starts with, or each chunk; never both handed on and given."""
+    model = streaming("GRU", 5)
+    start = np.full((1, 1, 3), 0.5, np.float32)
+    first = rnncost.numerics(model, chunks=3, data={"h_in": start})
+    assert first.inputs.states == {"h_in": "h_out"}
+    assert first.layers[0].carried
+    assert first.warnings == []
+    each = rnncost.numerics(model, chunks=3, data={"h_in": np.stack([start] * 3)})
+    assert each.inputs.states == {}
+    assert each.layers[0].sequences == 3
+    assert each.warnings == ["each chunk starts with the data of h_in: it is not handed on"]
+    with pytest.raises(BindingError, match="'h_in' has data for each chunk and is handed on from"):
+        rnncost.numerics(
+            model, chunks=3, data={"h_in": np.stack([start] * 3)}, states={"h_in": "h_out"}
+        )
+    alone = rnncost.numerics(states_that_hide(), chunks=3, data={"h": start})
+    assert alone.warnings == ["each chunk starts with the data of h: it is not handed on"]
+
+
+def test_a_state_that_is_named_for_one_chunk_is_told() -> None:
+    result = rnncost.numerics(streaming("GRU", 5), states={"h_in": "h_out"})
+    assert result.warnings == ["states are handed on between chunks, and there is one"]
 
 
 # -- control flow ---------------------------------------------------------------------------
@@ -236,6 +262,41 @@ def test_a_layer_in_a_loop_that_carries_its_state() -> None:
     assert (looped.carried, looped.calls, looped.steps) == (True, 12, 60)
     assert _close(looped, whole)
     assert result.inputs.generated == {"start": "zero"}
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_layer_in_a_scan_that_carries_its_state(backwards: bool) -> None:
+    """Over chunks from first to last, or from last to first with its output so too."""
+    nodes = [
+        helper.make_node(
+            "GRU", ["x", "W", "R", "B", "", "h"], ["y", "h_next"], name="gru", hidden_size=3
+        ),
+        helper.make_node("Identity", ["y"], ["shown"]),
+    ]
+    body = helper.make_graph(
+        nodes,
+        "body",
+        [
+            helper.make_tensor_value_info("h", FLOAT, (1, 1, 3)),
+            helper.make_tensor_value_info("x", FLOAT, (5, 1, 2)),
+        ],
+        [info("h_next"), info("shown")],
+    )
+    ways: dict[str, Any] = {}
+    if backwards:
+        ways = {"scan_input_directions": [1], "scan_output_directions": [1]}
+        ways["scan_output_axes"] = [1]
+    scan = helper.make_node(
+        "Scan", ["start", "xs"], ["h", "ys"], name="scan", body=body, num_scan_inputs=1, **ways
+    )
+    inputs = {"start": (FLOAT, (1, 1, 3)), "xs": (FLOAT, (12, 5, 1, 2))}
+    model = model_of([scan], inputs, ("h", "ys"), weights("GRU", 2, 3, scale=0.8))
+    x = drawn(60, 1, 2)
+    (whole,) = rnncost.numerics(streaming("GRU"), data={"x": x}).layers
+    xs = x.reshape(12, 5, 1, 2)
+    (scanned,) = rnncost.numerics(model, data={"xs": xs[::-1] if backwards else xs}).layers
+    assert (scanned.carried, scanned.calls, scanned.steps) == (True, 12, 60)
+    assert _close(scanned, whole)
 
 
 def test_a_layer_in_a_loop_that_starts_anew() -> None:
@@ -373,6 +434,17 @@ def rnncost_line(result: Numerics) -> str:
     from rnncost.along_time.text import one_line
 
     return one_line(result)
+
+
+def test_a_model_in_half_precision_says_why_nothing_is_told() -> None:
+    stored = {k: v.astype(np.float16) for k, v in weights("GRU", 4, 8).items()}
+    half = TensorProto.FLOAT16
+    node = helper.make_node("GRU", ["x", "W", "R", "B"], ["y"], name="layer", hidden_size=8)
+    model = model_of([node], {"x": (half, (30, 1, 4))}, ("y",), stored)
+    model.graph.output[0].type.tensor_type.elem_type = half
+    (layer,) = rnncost.numerics(model).layers
+    assert layer.memory is None
+    assert "the model rounds its outputs to float16" in layer.withheld
 
 
 # -- what is refused ------------------------------------------------------------------------

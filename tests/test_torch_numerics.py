@@ -137,3 +137,38 @@ def test_exports_are_not_run() -> None:
         as_onnx("module.pt2", (), **arguments)
     with pytest.raises(ModelError):
         as_onnx("module.pt", (), **arguments)
+
+
+def test_a_module_without_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is exported of a meta module is whatever lies in memory."""
+    with torch.device("meta"):
+        module = nn.LSTM(INPUTS, UNITS)
+    message = "is on the meta device, so it has no weights to look at"
+    for weights_only in (False, True):
+        with pytest.raises(ModelError, match=f"LSTM {message}"):
+            rnncost.numerics(module, (torch.zeros(3, 1, INPUTS),), weights_only=weights_only)
+    (tmp_path / "meta_for_numerics.py").write_text(
+        "import torch\n\n\ndef make():\n    with torch.device('meta'):\n"
+        "        return torch.nn.GRU(2, 3)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    with pytest.raises(ModelError, match=f"meta_for_numerics:make {message}"):
+        rnncost.numerics("meta_for_numerics:make", shapes={"input": (4, 1, 2)})
+
+
+def test_a_factory_is_called_as_often_as_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: weights and inputs are those of the same call."""
+    (tmp_path / "counted_for_numerics.py").write_text(
+        "import torch\n\ncalls = []\n\n\ndef make():\n    calls.append(1)\n"
+        "    return torch.nn.GRU(2, 3), (torch.randn(6, 1, 2),)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    result = rnncost.numerics("counted_for_numerics:make")
+    assert result.inputs.source == "given"
+    assert len(sys.modules["counted_for_numerics"].calls) == 1

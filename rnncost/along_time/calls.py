@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-BLOCK_VALUES = 1 << 21
-"""Values of pre-activations that are held at a time: 16 MiB."""
+BLOCK_VALUES = 1 << 19
+"""Values of pre-activations that are held at a time: 4 MiB, and some ten arrays like them."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ def run(cell: Cell, call: Call, rows: int, last: int) -> Iterator[Part]:
         cell: the layer's direction.
         call: what it is run on.
         rows: how many rows get factors.
-        last: how many of the last steps get factors at least.
+        last: how many of the last steps of each of these rows get factors at least.
     """
     import numpy as np
 
@@ -126,7 +126,8 @@ def run(cell: Cell, call: Call, rows: int, last: int) -> Iterator[Part]:
             x = _as_bytes(x, *ranges)
             before = _as_bytes(before, before.min((1, 2)), before.max((1, 2)))
         active = t[:, None] < call.lengths
-        near = bool(t[-1] >= int(call.lengths.min(initial=steps)) - last)
+        ends = call.lengths[:rows]
+        near = bool(((t[-1] >= ends - last) & (start < ends)).any())
         block = forward(cell, x, before, c, active, rows if near else 0)
         if block.c is not None:
             c = block.c[-1]

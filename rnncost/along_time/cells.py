@@ -65,8 +65,9 @@ class Block(msgspec.Struct, frozen=True):
     """What some steps give, each [t, B, H]: states, the kept share of the state, factors.
 
     ``log_gate`` is the natural logarithm of the magnitude of the gate that keeps the state,
-    None for an RNN. ``negative`` says whether that gate was below 0 anywhere. ``factors`` are
-    what ``pull_back`` needs, for the rows that were asked for, [t, rows, H].
+    None for an RNN. ``negative`` says whether that gate was below 0 in a row that had not ended.
+    ``factors`` are what ``pull_back`` needs, for the rows that were asked for, [t, rows, H]; none
+    without such rows.
     """
 
     h: Array
@@ -93,10 +94,11 @@ def forward(
         assert c is not None
         return _lstm(cell, _preactivations(cell, x, before), c, active, rows)
     if cell.kind == "gru":
-        return _gru(cell, x, before, rows)
+        return _gru(cell, x, before, active, rows)
     a = _preactivations(cell, x, before)
     (function,) = cell.functions
-    return Block(function(cell.clipped(a)), None, None, False, (cell.slope(function, a[:, :rows]),))
+    factors = (cell.slope(function, a[:, :rows]),) if rows else ()
+    return Block(function(cell.clipped(a)), None, None, False, factors)
 
 
 def pull_back(cell: Cell, factors: tuple[Array, ...], v: Array) -> Array:
@@ -166,11 +168,7 @@ def _lstm(cell: Cell, a: Array, c: Array, active: Array, rows: int) -> Block:
             by_f * cell.slope(gate, a_f[:, b]),
             i[:, b] * cell.slope(candidate, a_c[:, b]),
         )
-    if cell.coupled:
-        log = _log_one_minus(gate, cell.clipped(a_i), f)
-    else:
-        log = gate.log_magnitude(cell.clipped(a_f))
-    return Block(o * shown, after, log, bool((f < 0).any()), factors)
+    return Block(o * shown, after, log_forget(cell, a_i, a_f), _negative(f, active), factors)
 
 
 def _forget(cell: Cell, a_i: Array, a_f: Array) -> Array:
@@ -178,13 +176,28 @@ def _forget(cell: Cell, a_i: Array, a_f: Array) -> Array:
     return 1.0 - gate(cell.clipped(a_i)) if cell.coupled else gate(cell.clipped(a_f))
 
 
-def _log_one_minus(gate: Activation, a: Array, f: Array) -> Array:
+def log_forget(cell: Cell, a_i: Array, a_f: Array) -> Array:
+    """The natural logarithm of the forget gate's magnitude.
+
+    Args:
+        cell: an LSTM.
+        a_i: what the input gate is computed from, before it is clipped.
+        a_f: the same of the forget gate; it is not used where the two are coupled.
+    """
     import numpy as np
 
-    if gate.name == "sigmoid":
-        return gate.log_magnitude(-a)
+    gate = cell.functions[0]
+    if not cell.coupled:
+        return gate.log_magnitude(cell.clipped(a_f))
+    if gate.name == "sigmoid":  # 1 - sigmoid(a) is sigmoid(-a)
+        return gate.log_magnitude(-cell.clipped(a_i))
     with np.errstate(divide="ignore"):
-        return np.log(np.abs(f))
+        return np.log(np.abs(_forget(cell, a_i, a_f)))
+
+
+def _negative(gate: Array, active: Array) -> bool:
+    """Whether a gate [t, B, H] is below 0 in a row that is live [t, B]."""
+    return bool(((gate < 0) & active[..., None]).any())
 
 
 def _pull_back_lstm(cell: Cell, factors: tuple[Array, ...], v: Array) -> Array:
@@ -205,7 +218,7 @@ def _pull_back_lstm(cell: Cell, factors: tuple[Array, ...], v: Array) -> Array:
     return np.concatenate([h, back], axis=-1)
 
 
-def _gru(cell: Cell, x: Array, before: Array, rows: int) -> Block:
+def _gru(cell: Cell, x: Array, before: Array, active: Array, rows: int) -> Block:
     gate, candidate = cell.functions
     units = cell.units
     both = 2 * units
@@ -223,16 +236,18 @@ def _gru(cell: Cell, x: Array, before: Array, rows: int) -> Block:
         a_h = fed[..., both:] + (reset * before) @ recurrent.T + bias
     z = gate(cell.clipped(a_z))
     new = candidate(cell.clipped(a_h))
-    b = slice(rows)
-    factors = (
-        z[:, b],
-        (before[:, b] - new[:, b]) * cell.slope(gate, a_z[:, b]),
-        (1.0 - z[:, b]) * cell.slope(candidate, a_h[:, b]),
-        linear[:, b] * cell.slope(gate, a_r[:, b]),
-        reset[:, b],
-    )
+    factors: tuple[Array, ...] = ()
+    if rows:
+        b = slice(rows)
+        factors = (
+            z[:, b],
+            (before[:, b] - new[:, b]) * cell.slope(gate, a_z[:, b]),
+            (1.0 - z[:, b]) * cell.slope(candidate, a_h[:, b]),
+            linear[:, b] * cell.slope(gate, a_r[:, b]),
+            reset[:, b],
+        )
     log = gate.log_magnitude(cell.clipped(a_z))
-    return Block((1.0 - z) * new + z * before, None, log, bool((z < 0).any()), factors)
+    return Block((1.0 - z) * new + z * before, None, log, _negative(z, active), factors)
 
 
 def _pull_back_gru(cell: Cell, factors: tuple[Array, ...], v: Array) -> Array:

@@ -44,13 +44,13 @@ def model_inputs(model: onnx.ModelProto) -> list[Input]:
     return found
 
 
-def read_data(data: Any, inputs: list[Input], states: set[str]) -> dict[str, Array]:
+def read_data(data: Any, inputs: list[Input], settled: set[str]) -> dict[str, Array]:
     """Arrays by the names of inputs.
 
     Args:
         data: path of an .npy or .npz file, one array, or arrays by name.
         inputs: those of the model.
-        states: the inputs that are states: an array without a name is not meant for them.
+        settled: inputs that are states or have a value: an array without a name is not for them.
 
     Raises:
         BindingError: the file cannot be read, or an array fits no input.
@@ -60,7 +60,7 @@ def read_data(data: Any, inputs: list[Input], states: set[str]) -> dict[str, Arr
     where = f"{data}: " if isinstance(data, (str, Path)) else ""
     loaded = _load(Path(data)) if isinstance(data, (str, Path)) else data
     if not isinstance(loaded, Mapping):
-        loaded = {_only(inputs, states, where): loaded}
+        loaded = {_only(inputs, settled, where): loaded}
     known = {one.name: one for one in inputs}
     found = {}
     for name, values in loaded.items():
@@ -69,15 +69,22 @@ def read_data(data: Any, inputs: list[Input], states: set[str]) -> dict[str, Arr
                 f"{where}the model has no input {name!r}{nearest(name, known)}; its inputs are "
                 f"{', '.join(known)}"
             )
-        found[name] = _fitting(known[name], np.asarray(values), where)
+        try:
+            array = np.asarray(values)
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BindingError(f"{where}input {name!r}: the data is no array: {reason}") from None
+        found[name] = _fitting(known[name], array, where)
+    if not found:
+        raise BindingError(f"{where}the data holds no array; the inputs are {', '.join(known)}")
     return found
 
 
-def _only(inputs: list[Input], states: set[str], where: str) -> str:
-    names = [one.name for one in inputs if one.name not in states]
+def _only(inputs: list[Input], settled: set[str], where: str) -> str:
+    names = [one.name for one in inputs if one.name not in settled]
     if len(names) != 1:
         raise BindingError(
-            f"{where}the model has {len(names)} inputs that are no states "
+            f"{where}the model has {len(names)} inputs that are no states and have no value "
             f"({', '.join(names)}): give an .npz file with an array for each by its name"
         )
     return names[0]
@@ -107,23 +114,27 @@ def _fitting(one: Input, values: Array, where: str) -> Array:
     """An array in the type of its input.
 
     Raises:
-        BindingError: it holds no numbers, NaN or infinity, or other than whole numbers.
+        BindingError: it holds nothing, no real numbers, NaN, infinity, or other numbers than its
+            type has.
     """
     import numpy as np
 
     name = f"{where}input {one.name!r}"
     if values.dtype.kind not in "fiub":
-        raise BindingError(f"{name}: the array holds {values.dtype}, not numbers")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise BindingError(f"{name}: the array holds NaN or infinity")
+        raise BindingError(f"{name}: the array holds {values.dtype}, not real numbers")
     if not values.size:
         raise BindingError(f"{name}: the array of shape {list(values.shape)} holds nothing")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise BindingError(f"{name}: the array holds NaN or infinity")
     if one.dtype is None:
         return values
-    kind = np.dtype(one.dtype).kind
-    if kind in "iub" and not np.array_equal(values, values.astype(one.dtype)):
-        raise BindingError(f"{name} is {np.dtype(one.dtype)}, and the array holds other numbers")
-    result: Array = values.astype(one.dtype)
+    dtype = np.dtype(one.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found below
+        result: Array = values.astype(dtype)
+    if dtype.kind in "iub" and not np.array_equal(values, result):
+        raise BindingError(f"{name} is {dtype}, and the array holds other numbers")
+    if dtype.kind == "f" and not np.isfinite(result).all():
+        raise BindingError(f"{name} is {dtype}, and the array holds numbers beyond its range")
     return result
 
 

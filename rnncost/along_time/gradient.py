@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rnncost.along_time.cells import Cell, pull_back
 from rnncost.along_time.grid import step_grid
 from rnncost.along_time.model import GradientDecay, GradientNorm
-from rnncost.along_time.sequences import STEPS_BACK, Tail
+from rnncost.along_time.tails import Tail
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,18 +31,15 @@ _FEWEST = 8
 _BATCHES = 10
 
 
-def gradient_decay(cell: Cell, tails: Sequence[Sequence[Tail]], seed: int) -> GradientDecay | None:
-    """Pull random gradients back through the last steps of each sequence; None without steps.
+def gradient_decay(traces: Sequence[Array]) -> GradientDecay | None:
+    """The figures of random gradients that were pulled back; None without any.
 
     Args:
-        cell: the layer's direction.
-        tails: the factors of the last steps of each sequence.
-        seed: of the random gradients.
+        traces: for each row and random gradient the logarithm of its norm after 0, 1, … steps
+            back, those of one row after another.
     """
     import numpy as np
 
-    generator = np.random.default_rng(seed)
-    traces = [trace for tail in tails for trace in _traces(cell, tail, generator)]
     if not traces:
         return None
     longest = max(map(len, traces)) - 1
@@ -66,30 +63,38 @@ def gradient_decay(cell: Cell, tails: Sequence[Sequence[Tail]], seed: int) -> Gr
     )
 
 
-def _traces(cell: Cell, tail: Sequence[Tail], generator: np.random.Generator) -> list[Array]:
-    """The logarithm of the norm after 0, 1, … steps back, for each row and random gradient."""
+def pulled_back(cell: Cell, tail: Tail, generator: np.random.Generator) -> list[Array]:
+    """Random gradients by the last state of each row, pulled back through its last steps.
+
+    Args:
+        cell: the layer's direction.
+        tail: the last steps.
+        generator: of the random gradients.
+
+    Returns:
+        the logarithm of the norm after 0, 1, … steps back, for each row that has steps and each
+        of its ``TRACES`` gradients.
+    """
     import numpy as np
 
-    rows = tail[-1].active.shape[1]
     width = (2 if cell.kind == "lstm" else 1) * cell.units
-    v = generator.standard_normal((TRACES, rows, width))
+    v = generator.standard_normal((TRACES, tail.rows, width))
     v /= np.linalg.norm(v, axis=-1, keepdims=True)
-    total = np.zeros((TRACES, rows))
-    found: list[list[Array]] = [[total[:, row].copy()] for row in range(rows)]
-    for part in reversed(tail):
-        for t in reversed(range(len(part.active))):
-            live = part.active[t] & np.array([len(own) <= STEPS_BACK for own in found])
-            if not live.any():
-                continue
-            back = pull_back(cell, tuple(factor[t] for factor in part.factors), v)
-            norm = np.linalg.norm(back, axis=-1)
-            with np.errstate(divide="ignore"):
-                total = np.where(live, total + np.log(norm), total)
-            scale = np.where(norm > 0, norm, 1.0)[..., None]
-            v = np.where(live[:, None], back / scale, v)
-            for row in np.flatnonzero(live):
-                found[row].append(total[:, row])
-    return [np.array(own)[:, number] for own in found if len(own) > 1 for number in range(TRACES)]
+    factors, steps = tail.back()
+    # A row that has no step left goes on with factors of 0, which is not read.
+    logs = np.zeros((int(steps.max(initial=0)) + 1, TRACES, tail.rows))
+    for k in range(1, len(logs)):
+        v = pull_back(cell, tuple(factor[k - 1] for factor in factors), v)
+        norm = np.linalg.norm(v, axis=-1)
+        with np.errstate(divide="ignore"):
+            logs[k] = logs[k - 1] + np.log(norm)
+        v = v / np.where(norm > 0, norm, 1.0)[..., None]
+    return [
+        logs[: count + 1, number, row]
+        for row, count in enumerate(steps)
+        if count
+        for number in range(TRACES)
+    ]
 
 
 def _rate(table: Array, skipped: int) -> tuple[float | None, float | None]:

@@ -102,8 +102,9 @@ def numerics(
     starts = frozenset(state_flow.state_inputs(source.proto)) | frozenset(states or ())
     arrays = dict(source.given)
     if data is not None:
-        arrays |= read_data(data, own_inputs, set(starts))
+        arrays |= read_data(data, own_inputs, {*starts, *source.values})
     given = chunked(own_inputs, arrays, chunks)
+    per_chunk = {name for name, (_, counted) in given.items() if counted}
     report = _report(source, given)
     unrolled = _unrolled(report)
     found = list(places(source.proto.graph))
@@ -116,7 +117,7 @@ def numerics(
         inputs=own_inputs,
         bindings=report.bindings,
         given=given,
-        states={**state_flow.state_pairs(source.proto), **(states or {})} if chunks > 1 else {},
+        states=state_flow.handed_on(source.proto, states or {}, per_chunk) if chunks > 1 else {},
         zero=starts,
         rows=table_rows(source.proto.graph),
         chunks=chunks,
@@ -142,7 +143,7 @@ def numerics(
         drift=drift,
         not_analysed=[*look.not_analysed, *unrolled],
         notes=_notes(report, look, feeds),
-        warnings=[*source.warnings, *_warnings(look, feeds)],
+        warnings=[*source.warnings, *_warnings(look, feeds, states)],
     )
 
 
@@ -187,22 +188,25 @@ class _Look:
             return
         for cell, way, run in zip(parts, ways, runs, strict=True):
             self.progress(f"{told}, {way}: following gates and gradients")
-            self.layers.append(
-                layer_memory(place, way, cell, run, self.step_period_s, self.feeds.seed)
-            )
+            self.layers.append(layer_memory(place, way, cell, run, self.step_period_s))
 
     def _run(
         self, place: Place, parts: Sequence[Cell], ways: Sequence[str], told: str
     ) -> list[Sequences]:
-        runs = [Sequences(cell) for cell in parts]
+        runs = [Sequences(cell, self.feeds.seed) for cell in parts]
         for chunk, calls in layer_calls(self.source, place, self.feeds, ways):
             if self.feeds.chunks > 1:
-                self.progress(f"{told}: chunk {chunk + 1} of {self.feeds.chunks}")
+                here = f"{told}: chunk {chunk + 1} of {self.feeds.chunks}"
             else:
-                self.progress(f"{told}: computing its gates")
-            for run, call in zip(runs, calls, strict=True):
+                here = f"{told}: computing its gates"
+            self.progress(here)
+            for run in runs:
+                call = calls.pop(0)  # so that the last one is not held until the end
+                steps = len(call.x)
                 if run.matches:
-                    run.add(call)
+                    for done in run.add(call):
+                        self.progress(f"{here}, step {done:,} of {steps:,}")
+                del call
         for run in runs:
             run.close()
         return runs
@@ -289,6 +293,13 @@ def _notes(report: Report, look: _Look, feeds: Feeds) -> list[str]:
     if bindings.assumed and not look.weights_only:
         assumed = [f"{name} = {bindings.dims[name]}" for name in bindings.assumed]
         found.append(f"assumed, as nobody gave them: {', '.join(assumed)}")
+    made_up = feeds.used("").generated
+    lengths = sorted(state_flow.length_inputs(look.source.proto) & made_up.keys())
+    if lengths and not look.weights_only:
+        found.append(
+            f"{', '.join(lengths)} says how many steps each row has, and was made up as 1: give it "
+            "with --value or --data"
+        )
     ran = [layer for layer in look.layers if layer.calls]
     if len({layer.steps for layer in ran}) > 1 and look.step_period_s is not None:
         found.append(
@@ -298,18 +309,34 @@ def _notes(report: Report, look: _Look, feeds: Feeds) -> list[str]:
     return found
 
 
-def _warnings(look: _Look, feeds: Feeds) -> list[str]:
-    if feeds.chunks == 1 or look.weights_only:
+def _warnings(look: _Look, feeds: Feeds, states: Mapping[str, str] | None) -> list[str]:
+    if look.weights_only:
         return []
-    lost = [name for name in feeds.zero if name not in feeds.states]
+    if feeds.chunks == 1:
+        return ["states are handed on between chunks, and there is one"] if states else []
+    found = []
+    lost = sorted(feeds.zero - feeds.states.keys() - feeds.given.keys())
     if lost:
-        return [
-            f"no output was found that goes on as {', '.join(sorted(lost))}: each chunk starts at "
+        found.append(
+            f"no output was found that goes on as {', '.join(lost)}: each chunk starts at "
             "zero; name the output with --state INPUT=OUTPUT"
-        ]
-    if not feeds.states:
-        return ["the model has no states as inputs: each chunk is a sequence of its own"]
-    return []
+        )
+    fixed = sorted((feeds.zero - feeds.states.keys()) & feeds.given.keys())
+    if fixed:
+        found.append(f"each chunk starts with the data of {', '.join(fixed)}: it is not handed on")
+    if not feeds.zero:
+        found.append("the model has no states as inputs: each chunk is a sequence of its own")
+    apart = [
+        layer.name
+        for layer in look.layers
+        if feeds.states and layer.calls > 1 and not layer.carried and not layer.withheld
+    ]
+    if apart and not lost and not fixed:
+        found.append(
+            f"states are handed on, but no call of {', '.join(dict.fromkeys(apart))} starts with "
+            "what the one before ended with: each is a sequence of its own"
+        )
+    return found
 
 
 def _runtime() -> str:

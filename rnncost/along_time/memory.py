@@ -6,9 +6,10 @@ from rnncost.along_time.cells import Cell
 from rnncost.along_time.gradient import gradient_decay
 from rnncost.along_time.model import GradientDecay, LayerMemory
 from rnncost.along_time.nodes import Place
-from rnncost.along_time.prior import MOST_UNITS, prior
+from rnncost.along_time.prior import MOST_UNITS, finite_weights, prior
 from rnncost.along_time.retention import gate_memory
-from rnncost.along_time.sequences import STEPS_BACK, TOLERANCE, Sequences
+from rnncost.along_time.sequences import TOLERANCE, Sequences
+from rnncost.along_time.tails import STEPS_BACK
 
 
 def weights_memory(place: Place, direction: str, cell: Cell) -> LayerMemory:
@@ -30,11 +31,10 @@ def layer_memory(
     cell: Cell,
     run: Sequences,
     step_period_s: float | None,
-    seed: int,
 ) -> LayerMemory:
     """The figures of a direction of a layer after its run."""
     matches = run.matches
-    gradient = gradient_decay(cell, run.tails, seed) if matches else None
+    gradient = gradient_decay(run.traces) if matches else None
     memory = None
     if matches and run.logs:
         memory = gate_memory(
@@ -54,7 +54,7 @@ def layer_memory(
         steps=max(run.lengths, default=0),
         carried=run.carried,
         largest_difference=run.largest_difference if _finite(run.largest_difference) else None,
-        withheld="" if matches else _mismatch(run.largest_difference),
+        withheld=_withheld(run),
         memory=memory,
         gradient=gradient,
         prior=prior(cell),
@@ -66,12 +66,18 @@ def _finite(value: float) -> bool:
     return value - value == 0
 
 
-def _mismatch(difference: float) -> str:
+def _withheld(run: Sequences) -> str:
+    difference = run.largest_difference
+    if run.matches:
+        return "" if run.lengths else "its rows have no steps"
+    if not finite_weights(run.cell):
+        return "its weights hold NaN or infinity"
     if not _finite(difference):
         return "its outputs are not finite"
+    rounded = ": the model rounds its outputs to float16, so look at it in float32"
     return (
         f"its outputs, computed anew, differ from ONNX Runtime's by {difference:.1e}, more than "
-        f"{TOLERANCE:.0e}"
+        f"{TOLERANCE:.0e}{rounded if run.half else ''}"
     )
 
 
@@ -99,13 +105,20 @@ def _notes(cell: Cell, run: Sequences, gradient: GradientDecay | None) -> list[s
         )
     if gradient is not None and gradient.rows < len(run.lengths):
         followed = f"{gradient.rows} of {len(run.lengths)} sequences"
-        found.append(f"gradients are followed through the first {followed}")
+        found.append(f"gradients are followed through {followed}")
+    if gradient is not None and 0 < gradient.vanished < gradient.traces:
+        found.append(
+            f"{gradient.vanished} of {gradient.traces} random gradients became exactly 0: the "
+            "exponent and the norms are those of the others, as long as each lasts"
+        )
     if max(run.lengths, default=0) > STEPS_BACK:
         found.append(f"gradients are followed over the last {STEPS_BACK} steps")
     return found
 
 
 def _prior_notes(cell: Cell) -> list[str]:
+    if not finite_weights(cell):
+        return ["weights hold NaN or infinity: there is no prior"]
     if cell.units <= MOST_UNITS:
         return []
     return [f"the spectral radius is that of the candidate alone: {cell.units} units are many"]

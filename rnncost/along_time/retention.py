@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rnncost.along_time.grid import step_grid
 from rnncost.along_time.model import LEVELS, GateMemory, Quantiles, Retention
 
@@ -19,6 +21,7 @@ HORIZON = 0.01
 
 _MOST_VALUES = 1 << 22
 _MOST_STARTS = 1024
+_GOLDEN = (math.sqrt(5) - 1) / 2
 _GATES = {"lstm": "forget gate", "gru": "update gate"}
 
 
@@ -41,8 +44,17 @@ def gate_memory(
     half_life = times_to(0.5, rate)
     horizon = times_to(HORIZON, rate)
     longest = max(map(len, logs))
-    runs = [Run(log, len(logs)) for log in logs]
-    measured = [_measured(runs, share) if monotone else None for share in (0.5, HORIZON)]
+    grid = step_grid(longest)
+    shares = (0.5, HORIZON) if monotone else ()
+    times: list[list[Array]] = [[] for _ in shares]
+    products: list[list[_Products]] = [[] for _ in grid]
+    for units in _unit_blocks(len(rate), len(logs)):
+        runs = [Run(log[:, units], len(logs), number) for number, log in enumerate(logs)]
+        for found, share in zip(times, shares, strict=True):
+            found.append(_median_steps(runs, share))
+        for kept, k in zip(products, grid, strict=True):
+            kept.append(_products(runs, k))
+    measured = [quantiles(np.concatenate(found)) for found in times]
 
     def seconds(values: Array) -> Quantiles | None:
         return None if step_period_s is None else quantiles(values * step_period_s)
@@ -52,13 +64,22 @@ def gate_memory(
         values=_values(logs),
         half_life_steps=quantiles(half_life),
         horizon_steps=quantiles(horizon),
-        measured_half_life_steps=measured[0],
-        measured_horizon_steps=measured[1],
+        measured_half_life_steps=measured[0] if monotone else None,
+        measured_horizon_steps=measured[1] if monotone else None,
         half_life_s=seconds(half_life),
         horizon_s=seconds(horizon),
         share_shorter=float(np.mean(horizon < longest)),
-        retention=[_retention(runs, k) for k in step_grid(longest)],
+        retention=[_retention(kept, k) for kept, k in zip(products, grid, strict=True)],
     )
+
+
+def _unit_blocks(units: int, sequences: int) -> list[slice]:
+    """A part of the units at a time, as sums along time take twice the memory of their terms.
+
+    Of many sequences, each of which takes its time, the parts are fewer.
+    """
+    width = -(-units // max(1, min(16, 64 // sequences)))
+    return [slice(first, first + width) for first in range(0, units, width)]
 
 
 def times_to(share: float, rate: Array) -> Array:
@@ -101,30 +122,43 @@ def _values(logs: Sequence[Array]) -> Quantiles:
     import numpy as np
 
     stride = 1 + sum(log.size for log in logs) // _MOST_VALUES
-    return quantiles(np.exp(np.concatenate([log[::stride].ravel() for log in logs])))
+    picked, done = [], 0
+    for log in logs:
+        picked.append(log[-done % stride :: stride].ravel())
+        done += len(log)
+    return quantiles(np.exp(np.concatenate(picked)))
 
 
 class Run:
     """One sequence: sums of its gate's logarithm, and how often the gate was 0.
 
-    Only some starting points are looked at, evenly spaced, the fewer the more sequences
-    there are.
+    Args:
+        log: the logarithms [steps, H].
+        sequences: how many sequences there are. Only some starting points are looked at, evenly
+            spaced, the fewer the more sequences there are.
+        number: which of them this is.
     """
 
-    def __init__(self, log: Array, sequences: int) -> None:
+    def __init__(self, log: Array, sequences: int, number: int) -> None:
         import numpy as np
 
         zero = np.isneginf(log)
         self.steps = len(log)
         self._starts = max(1, _MOST_STARTS // sequences)
+        self._at = (number * _GOLDEN) % 1
         self._sums = _cumulated(np.where(zero, 0.0, log), np.float64)
         self._zeros = _cumulated(zero, np.int64) if zero.any() else None
 
     def starts(self, steps: int) -> Array:
-        """Points from which so many steps are left."""
+        """Points from which so many steps are left.
+
+        A single point is another one in each sequence, so that together they are spread.
+        """
         import numpy as np
 
         last = self.steps - steps
+        if self._starts == 1:
+            return np.array([int(self._at * (last + 1))])
         return np.unique(np.linspace(0, last, min(self._starts, last + 1)).astype(np.int64))
 
     def products(self, starts: Array, ends: Array) -> Array:
@@ -170,13 +204,13 @@ def _at(sums: Array, ends: Array) -> Array:
     return sums[ends] if ends.ndim == 1 else np.take_along_axis(sums, ends, axis=0)
 
 
-def _measured(runs: Sequence[Run], share: float) -> Quantiles:
+def _median_steps(runs: Sequence[Run], share: float) -> Array:
     """For each unit the median of the steps that it takes, over all starting points."""
     import numpy as np
 
     found = [run.first_below(share) for run in runs]
     steps, reached = (np.concatenate(part) for part in zip(*found, strict=True))
-    return quantiles(median_time(steps, reached))
+    return median_time(steps, reached)
 
 
 def median_time(steps: Array, reached: Array) -> Array:
@@ -198,21 +232,36 @@ def median_time(steps: Array, reached: Array) -> Array:
     return np.where(half.any(axis=0), np.take_along_axis(times, at[None], axis=0)[0], np.inf)
 
 
-def _retention(runs: Sequence[Run], steps: int) -> Retention:
+class _Products(msgspec.Struct, frozen=True):
+    """For some units the median logarithm [H] of the product over a stretch of steps."""
+
+    median: Array
+    windows: int
+    sequences: int
+
+
+def _products(runs: Sequence[Run], steps: int) -> _Products:
     import numpy as np
 
-    products = []
+    found = []
     for run in runs:
         if run.steps >= steps:
             starts = run.starts(steps)
-            products.append(run.products(starts, starts + steps))
-    windows = np.concatenate(products)
+            found.append(run.products(starts, starts + steps))
+    windows = np.concatenate(found)
     middle = _place(50, len(windows))
     median = np.partition(windows, middle, axis=0)[middle]
+    return _Products(median, len(windows), len(found))
+
+
+def _retention(parts: Sequence[_Products], steps: int) -> Retention:
+    import numpy as np
+
+    median = np.concatenate([part.median for part in parts])
     return Retention(
         steps=steps,
-        windows=len(windows),
-        sequences=len(products),
+        windows=parts[0].windows,
+        sequences=parts[0].sequences,
         share=quantiles(np.exp(median)),
         log10=quantiles(median / math.log(10)),
     )

@@ -69,8 +69,9 @@ def seen_calls(
         feed = feeds.first(session, chunk) | handed
         wanted = [*names.values(), *dict.fromkeys(states.values())]
         values = dict(zip(wanted, _outputs(session, wanted, feed, source), strict=True))
+        del feed  # the caller works on this chunk now, and memory is that of what it is given
         handed = {name: values[output] for name, output in states.items()}
-        seen = {key: values[name] for key, name in names.items()}
+        seen = {key: values.pop(name) for key, name in names.items()}
         if seen["X"].ndim != 3 + loops:
             continue  # the empty output of a branch that is not taken
         for call in _trips(seen, loops):
@@ -98,7 +99,8 @@ def _trips(seen: Mapping[str, Array], loops: int) -> Iterator[Mapping[str, Array
 
 def _session(model: onnx.ModelProto, source: OnnxModel, feeds: Feeds) -> Session:
     try:
-        return create_session(_serialised(model), external_data_folder=source.folder)
+        # What operators need while they run is often more than the layer's activations.
+        return create_session(_serialised(model), external_data_folder=source.folder, arena=False)
     except MeasurementError as error:
         plain = _plain(source)  # its own fault comes first
         _outputs(plain, None, feeds.first(plain, 0), None)

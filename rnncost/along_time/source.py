@@ -142,10 +142,14 @@ def _exported(
     import onnx
 
     from rnncost.frontends.torch.export import export_onnx
+    from rnncost.frontends.torch.load import made_by_factory
 
     given = str(model) if isinstance(model, Path) else model
     name = given if isinstance(given, str) else type(given).__name__
     request = request_of(dims, shapes, values)
+    if isinstance(given, str) and is_factory(given):
+        given, inputs = made_by_factory(given)
+    _check_weights(given, name)
     exported = export_onnx(given, inputs, request)
     proto = onnx.load_model_from_string(exported.model)
     sizes: dict[str, dict[str, int]] = {}
@@ -159,13 +163,26 @@ def _exported(
         dims={},
         shapes={},
         values={},
-        given=_tensors(model, inputs, request, proto),
+        given=_tensors(given, inputs, request, proto),
         sizes=sizes,
         warnings=(
             f"{name} was exported to ONNX with PyTorch's exporter: figures are those of the "
             "exported model",
         ),
     )
+
+
+def _check_weights(model: Any, name: str) -> None:
+    """Make sure that a module has weights: what is exported of a meta module is accidental.
+
+    Raises:
+        ModelError: it is on the meta device.
+    """
+    parameters = getattr(model, "parameters", None)
+    if parameters is not None and any(one.is_meta for one in parameters()):
+        raise ModelError(
+            f"{name} is on the meta device, so it has no weights to look at: give one on the CPU"
+        )
 
 
 def _tensors(
@@ -175,13 +192,11 @@ def _tensors(
     import torch
 
     from rnncost.frontends.torch.inputs import arguments
-    from rnncost.frontends.torch.load import followable, made_by_factory
+    from rnncost.frontends.torch.load import followable
 
     names = {info.name for info in proto.graph.input}
     if isinstance(model, torch.export.ExportedProgram):
         return {}
-    if isinstance(model, str):
-        model, inputs = made_by_factory(model)
     found: dict[str, np.ndarray[Any, Any]] = {}
 
     def note(label: str, value: Any) -> Any:

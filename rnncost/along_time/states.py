@@ -7,10 +7,11 @@ from a final state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from rnncost.along_time.nodes import RECURRENT, bodies, inputs_of
+from rnncost.errors import BindingError, nearest
 
 if TYPE_CHECKING:
     import onnx
@@ -38,6 +39,14 @@ def state_inputs(model: onnx.ModelProto) -> dict[str, frozenset[Slot]]:
     return found
 
 
+def length_inputs(model: onnx.ModelProto) -> frozenset[str]:
+    """The inputs that are the ``sequence_lens`` of a recurrent operator."""
+    flow = _Flow(model.graph)
+    return frozenset(
+        info.name for info in model.graph.input if flow.after(info.name) & flow.lengths
+    )
+
+
 def state_pairs(model: onnx.ModelProto) -> dict[str, str]:
     """For each state input the one output that the same states come out of."""
     flow = _Flow(model.graph)
@@ -56,16 +65,47 @@ def state_pairs(model: onnx.ModelProto) -> dict[str, str]:
     return pairs
 
 
+def final_states(model: onnx.ModelProto) -> frozenset[str]:
+    """The outputs that are final states of a recurrent operator."""
+    flow = _Flow(model.graph)
+    reached = {value for name in flow.final for value in flow.after(name)}
+    return frozenset(info.name for info in model.graph.output if info.name in reached)
+
+
+def handed_on(
+    model: onnx.ModelProto, named: Mapping[str, str], per_chunk: Collection[str]
+) -> dict[str, str]:
+    """Which inputs take what from the chunk before, as ``{input: output}``.
+
+    Args:
+        model: the model.
+        named: pairs that were given; they come before those that are found.
+        per_chunk: inputs that have data for each chunk, which are not handed on.
+
+    Raises:
+        BindingError: an input has both.
+    """
+    both = next((name for name in named if name in per_chunk), None)
+    if both is not None:
+        raise BindingError(
+            f"input {both!r} has data for each chunk and is handed on from {named[both]!r}: give "
+            "data of its start alone, or do not name it as a state"
+        )
+    pairs = {**state_pairs(model), **named}
+    return {name: output for name, output in pairs.items() if name not in per_chunk}
+
+
 class _Flow:
     """Where values go by views alone, in all graphs of a model: names are unique in it.
 
     ``initial`` has the slots of values that are initial states, ``final`` those of values
-    that are final ones.
+    that are final ones, and ``lengths`` are the numbers of steps of rows.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.initial: dict[str, list[Slot]] = {}
         self.final: dict[str, list[Slot]] = {}
+        self.lengths: set[str] = set()
         self._next: dict[str, set[str]] = {}
         self._operators = 0
         self._constant: set[str] = set()
@@ -123,6 +163,8 @@ class _Flow:
         number = self._operators
         self._operators += 1
         inputs = inputs_of(node)
+        if "sequence_lens" in inputs:
+            self.lengths.add(inputs["sequence_lens"])
         for letter, name in (("h", "initial_h"), ("c", "initial_c")):
             if name in inputs:
                 self.initial.setdefault(inputs[name], []).append((number, letter))
@@ -137,8 +179,6 @@ def check_states(model: onnx.ModelProto, states: Mapping[str, str]) -> None:
     Raises:
         BindingError: a name is unknown.
     """
-    from rnncost.errors import BindingError, nearest
-
     stored = {tensor.name for tensor in model.graph.initializer}
     known = {
         "input": [info.name for info in model.graph.input if info.name not in stored],

@@ -146,7 +146,7 @@ def sentences(result: Numerics) -> Iterator[tuple[str, list[str]]]:
 
 
 def one_line(result: Numerics) -> str:
-    """The half-life and the gradient's exponent of each layer."""
+    """The half-life and the gradient's exponent of each layer, and the drift."""
     parts = []
     for name, layer in zip(_names(result.layers), result.layers, strict=True):
         told = []
@@ -159,6 +159,10 @@ def one_line(result: Numerics) -> str:
         parts.append(f"{name}: {', '.join(told) or layer.withheld or 'no figures'}")
     if result.not_analysed:
         parts.append(f"{len(result.not_analysed)} not analysed")
+    if result.drift is not None:
+        from rnncost.along_time.drift.tables import drift_figures
+
+        parts += [f"{label}: {value}" for label, value, _ in drift_figures(result.drift)]
     return f"{result.model}: {'; '.join(parts)}"
 
 
