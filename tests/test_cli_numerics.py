@@ -136,7 +136,7 @@ def test_warnings_go_to_stderr_where_no_table_shows_them(tmp_path: Path, capsys:
         (["--weights-only", "--state", "a=b"], "--state is for a run of the model"),
         (["--weights-only", "--step-period", "1s"], "--step-period is for a run of the model"),
         (["--chunks", "0"], "(see rnncost numerics --help)"),
-        (["-o", "html"], "there is no format 'html'"),
+        (["-o", "pdf"], "there is no format 'pdf'"),
         (["--shape", "X=3"], "input 'X'"),
     ],
 )
@@ -182,6 +182,15 @@ def test_progress_is_told() -> None:
     rnncost.numerics(made, chunks=2, progress=lines.append)
     assert any("layer 1 of 1" in line for line in lines)
     assert any("chunk 2 of 2" in line for line in lines)
+
+
+def test_progress_of_a_long_sequence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnncost.along_time.calls.BLOCK_VALUES", 900)
+    lines: list[str] = []
+    made = layer_model("GRU", weights("GRU", 2, 3), {"X": (250, 1, 2)}, hidden_size=3)
+    rnncost.numerics(made, progress=lines.append)
+    told = [line.rpartition(", ")[2] for line in lines if ", step " in line]
+    assert told == ["step 100 of 250", "step 200 of 250", "step 250 of 250"]
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnncost.cli.compare import parse_period
 from rnncost.cli.options import (
     model_options,
     output_options,
     parse_dims,
+    parse_period,
     parse_shapes,
     parse_values,
 )
-from rnncost.cli.output import Output, emit, note, parse_outputs, text_width, wants_color
+from rnncost.cli.output import Output, emit, note, parse_outputs, render_words, result_json
 from rnncost.errors import BindingError, ReportError
 
 if TYPE_CHECKING:
     from rnncost.along_time import Numerics
 
-FORMATS = ("table", "json", "markdown", "svg", "png")
+FORMATS = ("table", "json", "markdown", "html", "svg", "png")
 _PLOTS = ("svg", "png")
 _QUIET_S = 2.0
 """Runs that are shorter show no progress, and longer ones no line more often."""
@@ -235,25 +235,18 @@ def _progress(*, quiet: bool) -> Callable[[str], None]:
 def _render(
     result: Numerics, output: Output, *, quiet: bool, verbose: bool, color: str
 ) -> str | bytes:
-    from rnncost.along_time.text import one_line, render_markdown, render_text
-
-    on_stdout = output.path is None
     if output.format in _PLOTS:
         from rnncost.along_time.drift.plot import render_plot
 
         assert result.drift is not None
         plot = render_plot(result.drift, "png" if output.format == "png" else "svg")
         return plot if output.format == "png" else plot.decode("utf-8")
-    if output.format == "json":
-        from rnncost import __version__
-        from rnncost.report.json_text import to_json
+    if output.format == "html":
+        from rnncost.webpage import render_numerics
 
-        return to_json({"rnncost": __version__, "numerics": result.to_dict()})
-    if output.format == "markdown":
-        return render_markdown(result, verbose=verbose)
-    if quiet and on_stdout:
-        return one_line(result)
-    colored = wants_color(color) if on_stdout else color == "always"
-    return render_text(
-        result, verbose=verbose, width=text_width(on_stdout=on_stdout), color=colored
-    )
+        return render_numerics(result)
+    if output.format == "json":
+        return result_json("numerics", result)
+    from rnncost.along_time import text
+
+    return render_words(text, result, output, quiet=quiet, verbose=verbose, color=color)

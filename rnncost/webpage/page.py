@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,9 +17,10 @@ from rnncost.profiles.store import load_profile
 from rnncost.report import summary
 from rnncost.report.model import Report
 from rnncost.units import LARGEST_QUANTITY
-from rnncost.webpage.drawing import bokeh_script, require_bokeh
+from rnncost.webpage.document import document
+from rnncost.webpage.drawing import require_bokeh
 from rnncost.webpage.limits import budgets_section
-from rnncost.webpage.markup import escape, script_json
+from rnncost.webpage.markup import escape
 from rnncost.webpage.plots import KIND_NAMES, roofline_section, timeline_section
 from rnncost.webpage.sections import (
     estimates_section,
@@ -31,6 +29,7 @@ from rnncost.webpage.sections import (
     operators_section,
     short_name,
     summary_section,
+    training_section,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ def render_page(
         "Budgets": budgets_section(check, report) if check is not None else "",
         "Contrast": _contrast(comparison) if comparison is not None else "",
         "Latency": estimates_section(report),
+        "Training": training_section(report),
         "Timeline": timeline,
         "Roofline": roofline,
         "Operators": operators_section(report),
@@ -83,11 +83,14 @@ def render_page(
             f"</main><footer>{escape(summary.conventions(report))}</footer>",
         )
     )
-    if not (timelines or rooflines):
-        return _document(report, body, ())
-    shown = script_json({"charts": [*timelines, *rooflines], "kinds": KIND_NAMES})
-    body += f'<script type="application/json" id="rnncost-data">{shown}</script>'
-    return _document(report, body, (bokeh_script(), _resource("page.js")))
+    charts = [*timelines, *rooflines]
+    return document(
+        body,
+        title=f"{_title(report)} · rnncost",
+        description=short_name(summary.verdict(report)),
+        generator=f"{report.tool.name} {report.tool.version}",
+        data={"charts": charts, "kinds": KIND_NAMES} if charts else None,
+    )
 
 
 def render_check(check: CheckResult) -> str:
@@ -141,45 +144,6 @@ def _contents(parts: dict[str, str]) -> str:
         f'<li><a href="#{title.lower()}">{title}</a></li>' for title, part in parts.items() if part
     )
     return f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
-
-
-def _document(report: Report, body: str, scripts: Sequence[str]) -> str:
-    """The whole document. Its policy names each script by its hash and forbids all requests."""
-    allowed = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts) or "'none'"
-    policy = (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    lines = [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        '<meta name="referrer" content="no-referrer">',
-        f'<meta name="description" content="{escape(short_name(summary.verdict(report)))}">',
-        f'<meta name="generator" content="{escape(f"{report.tool.name} {report.tool.version}")}">',
-        '<link rel="icon" href="data:,">',
-        f"<title>{escape(_title(report))} · rnncost</title>",
-        f"<style>{_resource('page.css')}</style>",
-        "</head>",
-        f"<body>{body}",
-        *(f"<script>{script}</script>" for script in scripts),
-        "</body>",
-        "</html>",
-    ]
-    return "\n".join(lines)
-
-
-def _resource(name: str) -> str:
-    text = files("rnncost.webpage").joinpath(name).read_text(encoding="utf-8")
-    return text.replace("\r\n", "\n")
-
-
-def _sha256(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _check_figures(value: Any) -> None:

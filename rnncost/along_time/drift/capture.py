@@ -126,7 +126,7 @@ def _alike(before: OnnxModel, place: Place, after: OnnxModel, other: Place) -> b
         return False
     node, candidate = node_at(before.proto, place), node_at(after.proto, other)
     shared = set(filter(None, node.output)) & set(candidate.output)
-    return bool(shared) or (bool(node.name) and candidate.name in (node.name, f"{node.name}_quant"))
+    return bool(shared) or candidate.name in (place.name, f"{place.name}_quant")
 
 
 def _traced(call: Call, cell: Cell | None, why: str) -> Trace:

@@ -1,4 +1,4 @@
-"""How an error grows with the number of steps: bounded, linear or geometric.
+"""How an error grows with the number of steps: bounded, like √t, linear or geometric.
 
 Each curve is fitted by least squares to the natural logarithm of the error, so that all steps
 weigh alike however small the error is. Curves are chosen by Akaike's information criterion
@@ -97,6 +97,7 @@ def growth(errors: Array) -> Growth | None:
     fits = [
         _constant(target),
         _saturating(t, target, mean),
+        _root(t, target, mean),
         _line(t, target, mean),
         _power(mean(t), target),
     ]
@@ -143,6 +144,20 @@ def _saturating(t: Array, target: Array, mean: Callable[[Array], Array]) -> _Fit
         kind="bounded",
         parameters={"a": float(np.exp(level)), "tau": tau},
         residuals=target - shape(tau) - level,
+    )
+
+
+def _root(t: Array, target: Array, mean: Callable[[Array], Array]) -> _Fit:
+    """a·√t: errors of steps that add up and are independent of one another."""
+    import numpy as np
+
+    shape = mean(np.log(t)) / 2
+    level = float((target - shape).mean())
+    return _Fit(
+        formula="a*sqrt(t)",
+        kind="square root",
+        parameters={"a": float(np.exp(level))},
+        residuals=target - shape - level,
     )
 
 

@@ -25,13 +25,18 @@ from rnncost.along_time.layers import directions
 from rnncost.along_time.nodes import Place, node_at, places
 from rnncost.along_time.running import NotRunError
 from rnncost.along_time.source import OnnxModel
-from rnncost.along_time.states import state_pairs
+from rnncost.along_time.states import final_states
 from rnncost.errors import BindingError, MeasurementError, RnncostError, nearest
 from rnncost.report.model import Report
 
 Progress = Callable[[str], None]
 ReportOf = Callable[[OnnxModel, "str | None"], Report]
 """``analyze`` on a model with what it is fed, in a precision, on the usual profile."""
+
+
+_NO_PROFILE = (
+    "no latency is estimated, as there is no profile of this machine: rnncost calibrate makes one"
+)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,26 +84,24 @@ def measure_drift(
     with tempfile.TemporaryDirectory(prefix="rnncost-") as name:
         folder = Path(name)
         stored = store(source, folder)
-        models: list[Quantised | None] = []
+        base = report_of(source, None)
+        look = _Look(source, stored, feeds, wanted, base, report_of, progress, folder)
+        paths: list[Path | None] = [stored.path]
         compared: list[PrecisionDrift] = []
         for precision in wanted.precisions:
             progress(f"drift in {precision}: making the model")
-            look = _Look(source, stored, feeds, wanted, report_of, progress, folder)
             model, found = look.at(precision)
-            models.append(model)
+            paths.append(None if model is None else model.path)
             compared.append(found)
-        base = report_of(source, None)
-        timed: list[float | None] = [None] * (len(models) + 1)
-        notes = []
+        timed: list[float | None] = [None] * len(paths)
+        notes = [] if base.estimates else [_NO_PROFILE]
         if wanted.measure:
             progress("drift: timing in ONNX Runtime")
-            paths = [stored.path, *(None if m is None else m.path for m in models)]
             timed, told = time_models(paths, feeds)
             notes.append(told)
-        size = stored.bytes
     return Drift(
         limit_db=wanted.limit_db,
-        bytes=size,
+        bytes=stored.bytes,
         latency_s=_latency(base),
         measured_s=timed[0],
         profile=base.estimates[0].profile if base.estimates else "",
@@ -123,6 +126,7 @@ class _Look:
         stored: Stored,
         feeds: Feeds,
         wanted: Asked,
+        base: Report,
         report_of: ReportOf,
         progress: Progress,
         folder: Path,
@@ -134,7 +138,8 @@ class _Look:
         self.report_of = report_of
         self.progress = progress
         self.folder = folder
-        self.states = {*state_pairs(source.proto).values(), *feeds.states.values()}
+        self.states = {*final_states(source.proto), *feeds.states.values()}
+        self.told_before = {note for estimate in base.estimates for note in estimate.notes}
 
     def at(self, precision: str) -> tuple[Quantised | None, PrecisionDrift]:
         """The model in a precision, where there is one, and its figures."""
@@ -171,23 +176,24 @@ class _Look:
         )
 
     def _cost(self, made: Quantised) -> tuple[float | None, list[str], list[str]]:
-        """The estimated latency, and the operators with weights of 32 bits."""
-        emulated = made.path is None
+        """The estimated latency, the operators with weights of 32 bits, and notes."""
         try:
-            if emulated:
-                as_if = made.precision.partition("-")[0]
-                return _latency(self.report_of(self.source, as_if)), [], []
-            report = self.report_of(made.source, None)
+            if made.path is None:
+                report = self.report_of(self.source, made.precision.partition("-")[0])
+            else:
+                report = self.report_of(made.source, None)
         except RnncostError as error:
             return None, [], [f"no latency is estimated: {error}"]
+        told = [note for estimate in report.estimates[:1] for note in estimate.notes]
+        notes = [f"estimated latency: {note}" for note in told if note not in self.told_before]
         if made.precision not in ("int8", "qdq"):
-            return _latency(report), [], []
+            return _latency(report), [], notes
         left = [
             f"{op.name} ({op.op_type})"
             for op in report.ops
             if op.precision == "fp32" and op.weight_bytes and op.macs
         ]
-        return _latency(report), left, []
+        return _latency(report), left, notes
 
     def _layers(self, made: Quantised) -> list[LayerDrift]:
         found = []

@@ -19,11 +19,11 @@ EMULATED = "emulated"
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
     """How the error per step grows, by the curve that was chosen.
 
-    ``kind`` is ``"bounded"``, ``"linear"`` or ``"geometric"``; ``formula`` is a curve in t, the
-    number of steps done, and ``parameters`` are its letters. ``aicc`` has Akaike's corrected
-    criterion of each curve that was tried, ``residual`` the root mean square of the chosen
-    one's distance to the natural logarithm of the error, over ``points`` stretches of steps, which
-    are worth ``effective_points`` independent ones.
+    ``kind`` is ``"bounded"``, ``"square root"``, ``"linear"`` or ``"geometric"``; ``formula`` is
+    a curve in t, the number of steps done, and ``parameters`` are its letters. ``aicc`` has
+    Akaike's corrected criterion of each curve that was tried, ``residual`` the root mean square of
+    the chosen one's distance to the natural logarithm of the error, over ``points`` stretches of
+    steps, which are worth ``effective_points`` independent ones.
     """
 
     kind: str
@@ -41,9 +41,10 @@ class StateDrift(msgspec.Struct, frozen=True, kw_only=True):
     Signal-to-noise ratios are in dB, over all steps (``snr_db``) and at the last step. One is
     None where there is no error (then ``rms_error`` is 0), where the reference is 0 at all of
     its units and where the state is not finite. ``first_below`` is the first step, from 1, whose
-    ratio is below the limit, ``first_not_finite`` the first with a state that is no number; None
-    is never. ``steps`` numbers the steps of the curves ``curve_snr_db`` and ``curve_rms_error``,
-    at most ``MOST_POINTS`` of them. ``withheld`` says why there are no figures, else it is empty.
+    ratio is below the limit, ``first_not_finite`` the first whose error is no finite number (the
+    same infinity in both is no error); None is never. ``steps`` numbers the steps of the curves
+    ``curve_snr_db`` and ``curve_rms_error``, at most ``MOST_POINTS`` of them. ``withheld`` says why
+    there are no figures, else it is empty.
     """
 
     state: str

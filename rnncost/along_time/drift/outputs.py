@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rnncost.along_time.drift.model import OutputDrift
-from rnncost.along_time.drift.series import Series, snr_db
+from rnncost.along_time.drift.series import Series, signal_and_error, snr_db
 from rnncost.along_time.feeds import Feeds
 from rnncost.along_time.source import OnnxModel
 from rnncost.errors import MeasurementError
@@ -45,7 +45,9 @@ def outputs_drift(
     runs = zip(_runs(reference, feeds), _runs(other, feeds), strict=True)
     for chunk, (ours, theirs) in enumerate(runs):
         for (name, one), two in zip(ours.items(), theirs.values(), strict=True):
-            found.setdefault(name, _Output(axis_length, feeds.chunks)).add(chunk, one, two)
+            # A final state has no axis of time.
+            output = _Output(None if name in states else axis_length, feeds.chunks)
+            found.setdefault(name, output).add(chunk, one, two)
     return [one.drift(name, limit_db, state=name in states) for name, one in found.items()]
 
 
@@ -87,16 +89,15 @@ class _Output:
         if ours.shape != theirs.shape:
             self._reason = f"its shape is {list(theirs.shape)} in place of {list(ours.shape)}"
             return
-        one, two = ours.astype(np.float64), theirs.astype(np.float64)
+        signal, error = signal_and_error(ours, theirs)
         with np.errstate(invalid="ignore", over="ignore"):
-            error = two - one
-            both = float((one * one).sum()), float((error * error).sum())
-        self._follow(chunk, one, two)
+            both = float((signal * signal).sum()), float((error * error).sum())
+        self._follow(chunk, ours, theirs)
         self._signal += both[0]
         self._error += both[1]
         self._largest = float(np.maximum(self._largest, np.abs(error).max(initial=0.0)))
-        self._count += one.size
-        self._differing += int((one != two).sum())
+        self._count += error.size
+        self._differing += int((error != 0).sum())
 
     def _follow(self, chunk: int, ours: Array, theirs: Array) -> None:
         """Add to the figures along time, where it is known what a step is."""

@@ -12,7 +12,7 @@ from rnncost.along_time.drift.cells import Scans
 from rnncost.along_time.drift.model import EMULATED, RUNTIME
 from rnncost.along_time.drift.rounding import Narrow, rounded
 from rnncost.along_time.feeds import Feeds
-from rnncost.along_time.nodes import Place, bodies, places
+from rnncost.along_time.nodes import Place, bodies, node_at, places
 from rnncost.along_time.source import OnnxModel
 from rnncost.errors import MeasurementError
 from rnncost.report.text import plural
@@ -34,17 +34,26 @@ if TYPE_CHECKING:
 _LARGEST = (1 << 31) - 1
 """Bytes of a protocol buffer."""
 
+_NO_KERNELS = (
+    "ONNX Runtime has no float16 kernels of LSTM, GRU and RNN for a CPU: it computes them in 32 "
+    "bits from 16-bit weights and inputs, so their states are not rounded at each step "
+    "(fp16-emulated rounds them)"
+)
+
+_FEW = 4
+"""So many operators are named in a note."""
+
 
 class Stored(msgspec.Struct, frozen=True):
-    """A model with its weights in it, and the file that it was written to."""
+    """A model with its weights in it, and the file that it was written to.
+
+    Its recurrent operators have names, by which they are found in what is made of it. ``bytes``
+    is the size of the model as it was given: of its file and those of its weights.
+    """
 
     proto: onnx.ModelProto
     path: Path
-
-    @property
-    def bytes(self) -> int:
-        """The size of the file."""
-        return self.path.stat().st_size
+    bytes: int
 
 
 class Quantised(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,9 +90,27 @@ def store(source: OnnxModel, folder: Path) -> Stored:
         external_data_helper.load_external_data_for_model(copy, str(source.folder))
     if copy.ByteSize() > _LARGEST:
         raise MeasurementError("a model with more than 2 GB of weights cannot be quantised here")
+    for place in places(copy.graph):
+        node_at(copy, place).name = place.name
     path = folder / "float.onnx"
     path.write_bytes(copy.SerializeToString())
-    return Stored(copy, path)
+    return Stored(copy, path, _size(path if source.path is None else source.path))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a model's file and of the files that its weights lie in."""
+    import onnx
+
+    found = {path}
+    waiting = [onnx.load(path, load_external_data=False).graph]
+    while waiting:
+        graph = waiting.pop()
+        waiting += [body for node in graph.node for _, body in bodies(node)]
+        for tensor in graph.initializer:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                entries = {entry.key: entry.value for entry in tensor.external_data}
+                found.add(path.parent / entries["location"])
+    return sum(one.stat().st_size for one in found)
 
 
 def quantised(
@@ -104,7 +131,8 @@ def quantised(
     path = folder / f"{precision}.onnx"
     notes: tuple[str, ...] = ()
     if precision == "fp32":
-        return _real(precision, source, stored.path, notes)
+        same = _real(precision, source, stored.path, notes)
+        return msgspec.structs.replace(same, bytes=stored.bytes)
     if precision in ("int8", "qdq"):
         prepared, notes = _prepared(stored, folder)
         if precision == "int8":
@@ -119,11 +147,8 @@ def quantised(
             made = _emulated(precision, "fp16", source, stored)
             notes = (f"emulated, as ONNX Runtime's own conversion to float16 fails: {error}",)
             return msgspec.structs.replace(made, notes=(*made.notes, *notes))
-        notes = (
-            "ONNX Runtime has no float16 kernels of LSTM, GRU and RNN for a CPU: it computes them "
-            "in 32 bits from 16-bit weights and inputs, so their states are not rounded at each "
-            "step (fp16-emulated rounds them)",
-        )
+        if any(True for _ in places(stored.proto.graph)):
+            notes = (_NO_KERNELS,)
     else:
         narrow: Narrow = "bf16" if precision == "bf16" else "fp16"
         return _emulated(precision, narrow, source, stored)
@@ -226,10 +251,18 @@ def _emulated(precision: str, narrow: Narrow, source: OnnxModel, stored: Stored)
         bytes=stored.bytes - 2 * _floats(stored.proto.graph),
         operators=[made.operators[place] for place in operators],
         notes=(
-            f"weights, inputs of operators and states at each step are rounded to {narrow[:4]}; "
+            f"weights, inputs of operators and states at each step are rounded to {narrow}; "
             "arithmetic inside an operator is of 32 bits; the size is that with 2 bytes a weight",
+            *_not_rounded(made.untyped),
         ),
     )
+
+
+def _not_rounded(operators: Sequence[str]) -> Iterator[str]:
+    if operators:
+        shown = ", ".join(operators[:_FEW])
+        more = f" and {len(operators) - _FEW} more" if len(operators) > _FEW else ""
+        yield f"not rounded, as their types cannot be inferred: results of {shown}{more}"
 
 
 def _floats(graph: onnx.GraphProto) -> int:

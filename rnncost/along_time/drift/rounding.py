@@ -8,7 +8,7 @@ that their states are rounded at each step too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -49,10 +49,14 @@ _NEWEST_WITHOUT_BF16 = 12
 
 
 class Rounded(msgspec.Struct, frozen=True):
-    """A rewritten model, and of each recurrent operator where its values are now."""
+    """A rewritten model, and of each recurrent operator where its values are now.
+
+    ``untyped`` names operators whose results are not rounded, because nobody knows their types.
+    """
 
     model: onnx.ModelProto
     operators: Mapping[Place, Scans]
+    untyped: Sequence[str]
 
 
 def rounded(model: onnx.ModelProto, narrow: Narrow) -> Rounded:
@@ -74,16 +78,17 @@ def rounded(model: onnx.ModelProto, narrow: Narrow) -> Rounded:
         typed = shape_inference.infer_shapes(copy)
     except Exception as error:  # it raises what C++ throws
         raise MeasurementError(f"the types of its values cannot be inferred: {error}") from None
-    work = _Work(copy, narrow, _float_values(typed.graph))
+    types = _types(typed.graph)
+    work = _Work(copy, narrow, types)
     work.follow(copy.graph, (), ())
-    return Rounded(copy, work.operators)
+    return Rounded(copy, work.operators, list(_untyped(model.graph, types)))
 
 
 def round_bf16(values: Array) -> Array:
     """Single precision rounded to bfloat16, as single precision: to nearest, ties to even."""
     import numpy as np
 
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    bits = np.asarray(values, dtype=np.float32, order="C").view(np.uint32)
     half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     with np.errstate(over="ignore"):
         up = (bits + half) & np.uint32(0xFFFF0000)
@@ -119,29 +124,45 @@ def _newer(model: onnx.ModelProto, narrow: Narrow) -> onnx.ModelProto:
         ) from None
 
 
-def _float_values(graph: onnx.GraphProto) -> set[str]:
-    """The names of values of single precision, in a graph and those inside it."""
-    from onnx import TensorProto
-
+def _types(graph: onnx.GraphProto) -> dict[str, int]:
+    """The element types of values, in a graph and those inside it, 0 where there is none."""
     infos = (*graph.input, *graph.output, *graph.value_info)
-    found = {i.name for i in infos if i.type.tensor_type.elem_type == TensorProto.FLOAT}
+    found = {tensor.name: int(tensor.data_type) for tensor in graph.initializer}
+    found |= {info.name: int(info.type.tensor_type.elem_type) for info in infos}
     for node in graph.node:
         for _, body in bodies(node):
-            found |= _float_values(body)
+            found |= _types(body)
     return found
+
+
+def _is_whole(kind: int) -> bool:
+    from onnx import TensorProto
+
+    names = ("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+    return TensorProto.DataType.Name(kind) in names
+
+
+def _untyped(graph: onnx.GraphProto, types: Mapping[str, int]) -> Iterator[str]:
+    """The operators that give a value without a type, in a graph and those inside it."""
+    for node in graph.node:
+        if node.op_type not in RECURRENT and any(n and n not in types for n in node.output):
+            yield f"{label(node)} ({node.op_type})"
+        for _, body in bodies(node):
+            yield from _untyped(body, types)
 
 
 class _Work:
     """What the walk through the graphs needs and finds."""
 
-    def __init__(self, model: onnx.ModelProto, narrow: Narrow, floats: set[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, narrow: Narrow, types: Mapping[str, int]) -> None:
         from onnx import TensorProto
 
         self.original = type(model)()
         self.original.CopyFrom(model)
         self.narrow = narrow
         self.type = TensorProto.BFLOAT16 if narrow == "bf16" else TensorProto.FLOAT16
-        self.floats = floats
+        self.floats = {name for name, kind in types.items() if kind == TensorProto.FLOAT}
+        self.whole = {name for name, kind in types.items() if _is_whole(kind)}
         self.fresh = FreshNames(all_names(model.graph))
         self.operators: dict[Place, Scans] = {}
 
@@ -162,7 +183,9 @@ class _Work:
             if node.op_type in RECURRENT:
                 self._recurrent(graph, node, Place(label(node), node.op_type, old, index), new)
                 continue
-            behind = [] if node.op_type in _VIEWS else self._behind(node, sizes)
+            # Whole numbers are counters and lengths, which decide how often a loop runs.
+            counts = node.op_type == "Cast" and node.input[0] in self.whole
+            behind = [] if node.op_type in _VIEWS or counts else self._behind(node, sizes)
             graph.node.append(node)
             at = len(graph.node) - 1
             for name, body in bodies(graph.node[at]):

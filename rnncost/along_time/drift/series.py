@@ -36,9 +36,8 @@ class Series:
         import numpy as np
 
         live = active[:, :, None]
-        signal = np.where(live, reference, 0.0).astype(np.float64)
+        signal, error = signal_and_error(np.where(live, reference, 0.0), np.where(live, other, 0.0))
         with np.errstate(invalid="ignore", over="ignore"):
-            error = np.where(live, other.astype(np.float64) - reference, 0.0)
             sums = np.stack(
                 [
                     (signal * signal).sum((1, 2)),
@@ -95,6 +94,19 @@ class Series:
         for start, sums in self._parts:
             total[:, start : start + sums.shape[1]] += sums
         return total
+
+
+def signal_and_error(reference: Array, other: Array) -> tuple[Array, Array]:
+    """A reference and what another differs from it, of the same shape, in float64.
+
+    Where both are the same infinity, or both no number, there is no error and no signal.
+    """
+    import numpy as np
+
+    one, two = reference.astype(np.float64), other.astype(np.float64)
+    same = ~np.isfinite(one) & ((one == two) | (np.isnan(one) & np.isnan(two)))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(same, 0.0, one), np.where(same, 0.0, two - one)
 
 
 def snr_db(signal: float, error: float) -> float | None:

@@ -12,6 +12,7 @@ from rnncost.along_time.drift.model import (
     PrecisionDrift,
     StateDrift,
 )
+from rnncost.along_time.nodes import QUANTISED
 from rnncost.along_time.tables import Table
 from rnncost.report.text import shorten_all
 from rnncost.units import format_bytes, format_seconds
@@ -64,6 +65,25 @@ def drift_sentences(
     return missing, notes
 
 
+def drift_figures(drift: Drift) -> Iterator[tuple[str, str, str]]:
+    """For each precision its drift, and its size and latency: label, value, more."""
+    for one in drift.precisions:
+        costs = _left(one) + ([] if one.bytes is None else [format_bytes(one.bytes)])
+        if one.measured_s is not None:
+            costs.append(f"{format_seconds(one.measured_s)} measured")
+        elif one.latency_s is not None:
+            costs.append(f"{format_seconds(one.latency_s)} estimated")
+        state, output = worst_state(one), worst_output(one)
+        if one.reason or (state is None and output is None):
+            yield one.precision, "not compared", ", ".join(costs)
+        elif state is not None:
+            ratio = _ratio(state.last_snr_db, state.last_rms_error)
+            yield f"{one.precision}, h at T", ratio, ", ".join(costs)
+        elif output is not None:
+            ratio = _ratio(output.snr_db, output.rms_error)
+            yield f"{one.precision}, output", ratio, ", ".join(costs)
+
+
 def worst_state(one: PrecisionDrift) -> StateDrift | None:
     """The hidden state with the lowest ratio at its last step, None where there is none."""
     known = [s for layer in one.layers for s in layer.states if s.state == "h" and not s.withheld]
@@ -92,6 +112,8 @@ def growth_text(growth: Growth | None) -> str:
     known = growth.parameters
     if growth.kind == "linear":
         return f"linear, {known['b']:+.2g} a step"
+    if growth.kind == "square root":
+        return f"square root, {known['a']:.2g}·√t"
     if "g" in known:
         return f"{growth.kind}, × {known['g']:.4g} a step"
     return f"bounded, {known['a']:.2g}"
@@ -110,9 +132,7 @@ def _trade(drift: Drift) -> Table:
         cells += ["" if latency_s is None else format_seconds(latency_s)] if estimated else []
         return cells + ([_seconds(measured_s)] if measured else [])
 
-    rows = [
-        ["fp32 as it is", "", *cost(drift.bytes, drift.latency_s, drift.measured_s), "", "", "", ""]
-    ]
+    rows = [["as it is", "", *cost(drift.bytes, drift.latency_s, drift.measured_s), "", "", "", ""]]
     for one in drift.precisions:
         cells = cost(one.bytes, one.latency_s, one.measured_s)
         if one.reason:
@@ -122,7 +142,7 @@ def _trade(drift: Drift) -> Table:
         rows.append(
             [
                 one.precision,
-                one.method,
+                ", ".join([one.method, *_left(one)]),
                 *cells,
                 "" if state is None else _ratio(state.last_snr_db, state.last_rms_error),
                 "" if state is None else growth_text(state.growth),
@@ -131,6 +151,18 @@ def _trade(drift: Drift) -> Table:
             ]
         )
     return Table("Precision: size, latency, and drift of the worst layer and output", heads, rows)
+
+
+def _left(one: PrecisionDrift) -> list[str]:
+    """That recurrent layers are not quantised, which a drift of nothing would hide."""
+    if one.precision not in ("int8", "qdq"):
+        return []
+    ran = {layer.name: layer.runs_as for layer in one.layers if layer.states}
+    left = [name for name, runs_as in ran.items() if runs_as != QUANTISED]
+    if not left:
+        return []
+    whose = "" if len(left) == len(ran) else f"{len(left)} of {len(ran)} "
+    return [f"{whose}recurrent layers in 32 bits"]
 
 
 def _seconds(value: float | None) -> str:

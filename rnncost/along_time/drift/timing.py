@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnncost.along_time.feeds import Feeds
+from rnncost.report.text import plural
 from rnncost.runtime.session import create_session
-from rnncost.runtime.timing import prepare, time_interleaved
+from rnncost.runtime.timing import NOISY, prepare, time_interleaved
 
 _ROUNDS = 20
 _BURST_S = 0.02
@@ -34,11 +35,12 @@ def time_models(paths: Sequence[Path | None], feeds: Feeds) -> tuple[list[float 
         max_time_s=_MAX_TIME_S,
         shuffle=True,
     )
-    by_path = dict(zip(known, (t.steady_s for t in timed.timings), strict=True))
-    noise = timed.reference.noise
-    noisy = ", so the machine is too noisy to judge" if timed.noisy else ""
+    found = iter(timed.timings)
+    noise, own = timed.reference.noise, max(timing.noise for timing in timed.timings)
+    noisy = ", so the machine is too noisy to judge" if max(noise, own) > NOISY else ""
     return (
-        [None if path is None else by_path[path] for path in paths],
-        f"measured with one thread in {timed.rounds} rounds in turns; a reference kernel took "
-        f"{noise:.2f} times its best{noisy}",
+        [None if path is None else next(found).steady_s for path in paths],
+        f"measured with one thread in {plural(timed.rounds, 'round')} in turns; in the median of "
+        f"the rounds a reference kernel took {noise:.2f} times its best time, the models up to "
+        f"{own:.2f} times theirs{noisy}",
     )
