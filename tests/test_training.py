@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from count_graphs import Builder, activation, weight
 
@@ -14,7 +15,7 @@ import rnncost
 from rnncost.cli.main import main
 from rnncost.counting.count import count
 from rnncost.errors import BindingError, ModelError, RnncostError
-from rnncost.graph.ir import Graph
+from rnncost.graph.ir import Carried, Graph, Op
 from rnncost.report.html import render_html_fragment
 from rnncost.report.markdown import render_markdown
 from rnncost.report.model import Report, Training
@@ -121,8 +122,8 @@ def test_the_command_gives_the_same(capsys: Capture) -> None:
         (("--bptt", "5"), "bptt is about training"),
         (("--checkpoint",), "checkpoint is about training"),
         (("--optimizer", "sgd"), "optimizer is about training"),
-        (("--training", "--bptt", "5"), "bilstm also runs backwards in time"),
-        (("--training", "--checkpoint-steps", "5"), "bilstm also runs backwards in time"),
+        (("--training", "--bptt", "5"), "bilstm runs backwards in time"),
+        (("--training", "--checkpoint-steps", "5"), "bilstm runs backwards in time"),
         (("--training", "--bptt", "5", "--checkpoint"), "exclude each other"),
         (("--training", "--bptt", "0"), "--bptt"),
         (("--training", "--optimizer", "adagrad"), "--optimizer"),
@@ -224,6 +225,66 @@ def test_products_in_a_loop_send_back_in_every_trip() -> None:
         cost(loop_graph(), bptt=2)
 
 
+def test_what_a_loop_keeps_it_keeps_of_every_trip() -> None:
+    """Each trip multiplies the state that the trip before left: [2, 3] in fp32."""
+    found = cost(loop_graph())
+    assert found.activation_bytes == 7 * 4 * 2 * 3
+    assert sum(row.activation_bytes for row in found.rows) == found.activation_bytes
+    assert found.peak.total_bytes > found.activation_bytes
+
+
+def scan_graph(trips: int) -> Graph:
+    """A plain RNN: a step takes a slice of the input, and hands on tanh(x·w + h·r)."""
+    inside = Builder("b")
+    x, h = activation("step", 2, 4), activation("h", 2, 3)
+    wide = inside.add("MatMul", [x, weight("w", 4, 3)], (2, 3))
+    deep = inside.add("MatMul", [h, weight("r", 3, 3)], (2, 3))
+    both = inside.add("Add", [wide, deep], (2, 3))
+    new = inside.add("Tanh", [both], (2, 3))
+    body = Graph(inputs=(h, x), outputs=(new,), ops=tuple(inside.ops))
+    builder = Builder()
+    start, sequence = activation("h0", 2, 3), activation("x", trips, 2, 4)
+    seen = builder.add("Tanh", [sequence], (trips, 2, 4))
+    scaled = builder.add("Mul", [seen, weight("s", 4)], (trips, 2, 4))
+    last = activation("last", 2, 3)
+    builder.ops.append(
+        Op(
+            name="scan",
+            op_type="Scan",
+            inputs=(start, scaled),
+            outputs=(last,),
+            trips=trips,
+            body=body,
+            carried=(Carried("h", new.name),),
+        )
+    )
+    return Graph(inputs=(start, sequence), outputs=(last,), ops=tuple(builder.ops))
+
+
+@pytest.mark.parametrize("trips", [1, 5])
+def test_steps_of_a_scan_are_views_of_its_sequence(trips: int) -> None:
+    """Kept: tanh of the input for the product with s, the scaled sequence once, each state."""
+    found = cost(scan_graph(trips))
+    sequence, states = 4 * trips * 2 * 4, 4 * trips * 2 * 3
+    assert found.activation_bytes == 2 * sequence + states
+    assert sum(row.activation_bytes for row in found.rows) == found.activation_bytes
+
+
+def test_a_layer_without_a_count_is_listed_and_runs_no_rule() -> None:
+    builder = Builder()
+    x = activation("x", 2, 4)
+    made = builder.add("MatMul", [x, weight("w", 4, 3)], (2, 3))
+    bare = msgspec.structs.replace(made, shape=None)
+    weights = [weight("v", 1, 9, 3), weight("r", 1, 9, 3)]
+    y = builder.add("GRU", [bare, *weights], (6, 1, 2, 3), name="gru", hidden_size=3)
+    graph = Graph(inputs=(x,), outputs=(y,), ops=tuple(builder.ops))
+    found = cost(graph)
+    assert [(name, op_type) for name, op_type, _ in found.uncounted] == [("gru", "GRU")]
+    assert any(note.startswith("taken to keep") and "GRU" in note for note in found.notes)
+    with pytest.raises(BindingError, match="needs recurrent layers"):
+        cost(graph, bptt=2)
+
+
 def one_operator(op_type: str, **attrs: Any) -> Graph:
     """An operator on a trained value [2, 3]."""
     builder = Builder()
@@ -257,7 +318,7 @@ def test_products_without_a_backward_rule_are_listed() -> None:
 
 @pytest.mark.parametrize(
     ("op_type", "tensors"),
-    [("Sigmoid", 1), ("Gelu", 1), ("Neg", 0), ("ReduceMax", 2), ("Transpose", 0)],
+    [("Sigmoid", 1), ("Gelu", 1), ("Neg", 0), ("ReduceMax", 2), ("Max", 0), ("Transpose", 0)],
 )
 def test_what_activations_keep(op_type: str, tensors: int) -> None:
     assert cost(one_operator(op_type)).activation_bytes == tensors * 4 * 2 * 3
@@ -309,7 +370,7 @@ def test_windows_of_an_onnx_layer() -> None:
     assert cut.activation_bytes == 2 * 2 * 7 * 3 * 4
     assert cost(layer_graph(), bptt=100).activation_bytes == whole.activation_bytes
     for options in ({"bptt": 2}, {"segment": 2}):
-        with pytest.raises(BindingError, match="gru also runs backwards"):
+        with pytest.raises(BindingError, match="gru runs backwards"):
             cost(layer_graph(direction="reverse"), **options)
 
 

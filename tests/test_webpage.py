@@ -16,7 +16,16 @@ import pytest
 from check_samples import hostile as hostile_check
 from check_samples import many, mixed, passing, warned
 from report_samples import hostile, plain
-from webpage_samples import ATTACKS, MODEL, PROFILES, attacked, profiles, spotter
+from webpage_samples import (
+    ATTACKS,
+    MODEL,
+    PROFILES,
+    attacked,
+    attacked_training,
+    profiles,
+    spotter,
+    trained,
+)
 
 from rnncost.cli.main import main
 from rnncost.comparison.model import Comparison, Design, Skipped
@@ -24,6 +33,7 @@ from rnncost.errors import EXIT_ERROR, EXIT_OVER_BUDGET, ReportError, RuntimeUna
 from rnncost.report import estimates, summary
 from rnncost.report.model import Report
 from rnncost.report.text import printable
+from rnncost.report.training import training_lines, training_sentences
 from rnncost.webpage import known_profiles, render_check, render_page, require_bokeh
 from rnncost.webpage.markup import escape, script_json
 
@@ -99,6 +109,8 @@ PAGES = {
     "hostile": lambda: rendered(attacked(), check=hostile_check(" ".join(ATTACKS))),
     "hostile profiles": lambda: rendered(attacked(also_profiles=True)),
     "hostile samples": lambda: rendered(hostile()),
+    "training": lambda: rendered(trained()),
+    "hostile training": lambda: rendered(attacked_training()),
     "no estimate": lambda: rendered(plain()),
     "many models": lambda: rendered(plain(), check=many(40)),
 }
@@ -194,6 +206,38 @@ def test_it_says_what_the_report_says() -> None:
         assert op.name in shown
     assert "1.\u00a0bilstm" in shown
     assert "\\x" not in shown
+
+
+def test_training_is_shown_where_it_was_asked_for() -> None:
+    page = rendered(trained())
+    shown = Document(page).text
+    for label, line in training_lines(trained()):
+        assert f"{label}{line}" in shown
+    sentences = training_sentences(trained(), verbose=True)
+    assert any("a step in fp32" in sentence for sentence in sentences)
+    for sentence in sentences:
+        assert sentence in shown
+    training = trained().training
+    assert training is not None
+    own = page[page.index('id="training"') : page.index('id="timeline"')]
+    for op in training.ops:
+        assert f"{op.backward_data_macs:,}</td>" in own
+    assert f"{training.backward_weight_macs:,}</td>" in own
+    assert '<a href="#training">' in page
+    assert 'id="training"' not in rendered(spotter())
+
+
+def test_a_report_edited_by_hand_has_a_page_all_the_same() -> None:
+    """Times of zero, levels that no estimate serves, and a precision named as an attribute."""
+    zero = {"latency_s": 0.0, "overhead_s": 0.0, "parallel_s": 0.0, "sequential_s": 0.0}
+    for change in (
+        {"level_bytes": {}},
+        {"precision": "__class__"},
+        {"precision": "value"},
+        {**zero, "ops": [msgspec.structs.replace(o, **zero) for o in spotter().estimates[0].ops]},
+    ):
+        estimate = msgspec.structs.replace(spotter().estimates[0], **change)
+        Document(rendered(msgspec.structs.replace(spotter(), estimates=[estimate])))
 
 
 def test_the_operators_are_sorted_by_time() -> None:

@@ -10,12 +10,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from check_samples import hostile as hostile_check
 from check_samples import mixed
 from headless import Browser, open_browser
 from report_samples import hostile, plain
-from webpage_samples import ATTACKS, attacked, profiles, spotter
+from webpage_samples import ATTACKS, attacked, profiles, spotter, trained
 
 from rnncost.units import format_seconds
 from rnncost.webpage import render_page
@@ -39,9 +40,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every section of the page."""
+    """Every section of the page but the contrast."""
     path = tmp_path_factory.mktemp("page") / "page.html"
-    text = render_page(spotter(), profiles=profiles(), check=mixed())
+    report = msgspec.structs.replace(spotter(), training=trained().training)
+    text = render_page(report, profiles=profiles(), check=mixed())
     path.write_text(text, encoding="utf-8")
     return path
 

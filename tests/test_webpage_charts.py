@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_samples import lstm, relu, report_of
+from report_samples import lstm, matmul, relu, report_of
 from report_samples import spotter as sample
 from webpage_samples import MODEL, PROFILES, profiles, spotter
 
@@ -104,8 +104,10 @@ def test_the_projection_grows_with_the_steps(one: int, other: int) -> None:
     assert timeline.latency_at(100) == spotter().estimates[0].latency_s
     if one < other:
         assert timeline.latency_at(one) < timeline.latency_at(other)
-    overhead_s = spotter().estimates[0].overhead_s
-    both = timeline.latency_at(one) + timeline.latency_at(other) - overhead_s
+    # The head works on the last step alone.
+    (head,) = (op for op in spotter().estimates[0].ops if op.name == "head")
+    fixed_s = spotter().estimates[0].overhead_s + head.parallel_s
+    both = timeline.latency_at(one) + timeline.latency_at(other) - fixed_s
     assert timeline.latency_at(one + other) == pytest.approx(both)
 
 
@@ -118,6 +120,38 @@ def test_overhead_grows_only_where_a_loop_repeats_it() -> None:
     timeline = drawn(report_of(ops), estimate_of(times, run_s=1.0))
     assert timeline.latency_at(10) == 5.0
     assert timeline.latency_at(30) == pytest.approx(3.0 + 3 * 2.0)
+
+
+def test_a_layer_on_the_last_step_does_not_grow() -> None:
+    """Its rows are those of the batch, where a layer on every step has T times as many."""
+    layer = lstm("l", i=4, h=4, t=10, b=3)
+    last, every = matmul("last", 3, 4, 30), matmul("every", 30, 4, 30)
+    batched = msgspec.structs.replace(every, name="batched", extents={"batch": 3, "M": 10} | NK)
+    shared = msgspec.structs.replace(last, name="shared", params=0)
+    ops = [layer, last, every, batched, shared]
+    times = [op_time(op, 0.0, 1.0) for op in ops]
+    timeline = drawn(report_of(ops), estimate_of(times))
+    assert timeline.latency_at(20) == pytest.approx(1.0 + 4 * 2.0)
+    # At a single step nothing tells the two kinds apart.
+    single = [lstm("l", i=4, h=4, t=1, b=3), last]
+    timeline = drawn(report_of(single), estimate_of(times[:2]))
+    assert timeline.latency_at(4) == pytest.approx(4 * 2.0)
+
+
+NK = {"K": 4, "N": 30}
+
+
+def test_a_cell_in_a_loop_has_the_steps_of_the_loop() -> None:
+    cell = msgspec.structs.replace(
+        lstm("cell", i=4, h=4, t=1), op_type="LSTMCell", executions=20, sequential_steps=20
+    )
+    time = op_time(cell, 1e-6, 0.0, sequential_s=20e-6, step_s=1e-6)
+    report = report_of([cell])
+    timeline = drawn(report, estimate_of([time]))
+    assert timeline.steps == row(timeline, "cell").steps == 20
+    assert timeline.latency_at(40) == pytest.approx(2 * timeline.latency_s)
+    shown = timeline_section(msgspec.structs.replace(report, estimates=[estimate_of([time])]))[0]
+    assert "T = 20</output>" in shown
 
 
 def test_small_operators_share_a_row() -> None:
@@ -172,11 +206,18 @@ def test_there_is_no_slider_where_nothing_can_be_projected() -> None:
     squared = msgspec.structs.replace(spotter(), symbolic={"macs": "12*seq^2"})
     assert not slider(squared)
     assert "grow with the square of a size" in timeline_section(squared)[0]
+    attending = msgspec.structs.replace(relu("a", 8), op_type="com.microsoft::Attention")
+    beside = msgspec.structs.replace(spotter(), ops=[*spotter().ops, attending], symbolic=None)
+    assert not slider(beside)
+    linear = msgspec.structs.replace(attending, op_type="LinearAttention")
+    assert slider(msgspec.structs.replace(beside, ops=[*spotter().ops, linear]))
     still = relu("r", 8)
     assert not slider(report_of([still], estimates=[estimate_of([op_time(still, 1e-6, 1e-6)])]))
     endless = lstm("l", i=1, h=1, t=2**60)
     time = op_time(endless, 0, 0, sequential_s=1.0, step_s=1e-9)
-    assert not slider(report_of([endless], estimates=[estimate_of([time])]))
+    text = timeline_section(report_of([endless], estimates=[estimate_of([time])]))[0]
+    assert 'type="range"' not in text
+    assert "it is above 1,000,000 steps" in text
 
 
 def test_only_so_many_profiles_have_charts() -> None:

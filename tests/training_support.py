@@ -235,10 +235,10 @@ class Normed(nn.Module):
 class Attending(nn.Module):
     """A GRU and self-attention over its outputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
         self.gru = nn.GRU(16, 32, batch_first=True)
-        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+        self.attention = nn.MultiheadAttention(32, 4, dropout, batch_first=True)
         self.out = nn.Linear(32, 5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,41 @@ def spotter() -> Report:
 
 
 @cache
+def trained() -> Report:
+    """The bundled model with the cost of a training step, on a GPU."""
+    return rnncost.analyze(MODEL, profiles="h100-sxm", training=True, optimizer="sgd-momentum")
+
+
+def attacked_training() -> Report:
+    """The same with an attack in every text of the training step."""
+    report = trained()
+    training = report.training
+    assert training is not None
+    whole = " ".join(ATTACKS)
+    return msgspec.structs.replace(
+        report,
+        training=msgspec.structs.replace(
+            training,
+            optimizer=whole,
+            formula=whole,
+            peak=msgspec.structs.replace(training.peak, where=whole),
+            ops=[
+                msgspec.structs.replace(
+                    op, name=attack, op_type=attack, implementation=attack, formula=attack
+                )
+                for op, attack in zip(training.ops, ATTACKS, strict=False)
+            ],
+            uncounted=[UncountedOp(whole, whole, whole)],
+            estimates=[
+                msgspec.structs.replace(e, profile=whole, precision=whole, notes=[whole])
+                for e in training.estimates
+            ],
+            notes=[whole],
+        ),
+    )
+
+
+@cache
 def profiles() -> tuple[HardwareProfile, ...]:
     return tuple(rnncost.load_profile(name) for name in PROFILES)
 

@@ -14,7 +14,7 @@ from rnncost.errors import ModelError
 from rnncost.graph.ir import Graph
 from rnncost.training.formula import Coefficients
 from rnncost.training.gradients import Gradients, find_gradients
-from rnncost.training.kept import Kept, kept_of, resident
+from rnncost.training.kept import Kept, forward_only, kept_of, resident
 from rnncost.training.optimizers import Optimizer, find_optimizer
 from rnncost.training.options import Options
 from rnncost.training.recomputing import recomputed_macs
@@ -83,9 +83,11 @@ def training_cost(
     kept = {node.index: kept_of(node, gradients, storages) for node in visited}
     again = options.segment is not None
 
+    idle = {n.index: forward_only(n) for n in nodes if n.status == RUN and n.index not in kept}
+
     def run(held: Mapping[int, Kept]) -> tuple[Course, int, Peak]:
         standing = trained_bytes if again and windows > 1 else 0
-        course = run_step(nodes, graph, held, gradients, storages, standing_bytes=standing)
+        course = run_step(nodes, graph, held, idle, gradients, storages, standing_bytes=standing)
         return course, *_peak(course, graph, nodes, windows if again else 1)
 
     course, activation_bytes, peak = run(kept)
@@ -220,7 +222,7 @@ def _notes(
             "tensors with an axis of T or T*B elements are taken to run over time, "
             f"T={window.steps}"
         )
-    odd = {t.dtype for n in visited if is_layer(n.op) for t in n.op.inputs[:1] if t is not None}
+    odd = {t.dtype for n in visited if is_layer(n) for t in n.op.inputs[:1] if t is not None}
     if odd - {"float32", "float64"} and odd <= FLOAT_DTYPES:
         notes.append("layers in 16 bits are taken to run as single operators")
     return notes

@@ -13,12 +13,13 @@ from collections.abc import Callable
 import msgspec
 
 from rnncost.counting.recurrent_layer import INITIAL_C, INITIAL_H, X
-from rnncost.counting.scope import Node
+from rnncost.counting.scope import RUN, Node
 from rnncost.graph.dim import hint
 from rnncost.graph.ir import Op, Tensor
 from rnncost.training.formula import Coefficients, layer_coefficients
 from rnncost.training.gradients import Gradients
-from rnncost.training.layers import CELL, layer_memory
+from rnncost.training.layers import CELL, forward_only_bytes, layer_memory
+from rnncost.training.products import is_fused_attention
 from rnncost.training.recurrent import RECURRENT, Shape, shape_of
 from rnncost.training.storage import Storages, is_layer, is_view
 
@@ -102,13 +103,9 @@ _INPUT = frozenset(
 _BOTH = frozenset(
     (
         "CumProd",
-        "Max",
-        "Min",
         "ReduceL1",
         "ReduceL2",
         "ReduceLogSumExp",
-        "ReduceMax",
-        "ReduceMin",
         "ReduceProd",
     )
 )
@@ -150,9 +147,9 @@ _POSITION_BYTES = 8
 def kept_of(node: Node, gradients: Gradients, storages: Storages) -> Kept:
     """What one execution of an operator that the backward pass visits keeps."""
     op = node.op
-    if op.op_type in RECURRENT:
-        return _of_layer(op, storages)
-    rule = _RULES.get(op.op_type)
+    if op.op_type in RECURRENT and node.status == RUN:
+        return _of_layer(node, storages)
+    rule = _RULES.get(op.op_type) if node.status == RUN else None
     if rule is not None:
         return rule(node, gradients, storages)
     if op.op_type in _NOTHING or is_view(node) or node.body is not None:
@@ -170,18 +167,16 @@ def kept_of(node: Node, gradients: Gradients, storages: Storages) -> Kept:
     return Kept(tensors=(*inputs, *outputs), assumed=True)
 
 
-def _of_layer(op: Op, storages: Storages) -> Kept:
+def _of_layer(node: Node, storages: Storages) -> Kept:
     """A recurrent layer or cell: its input and given states, and what its kernels keep."""
+    op = node.op
     shape = shape_of(op)
     window = storages.window
-    if window is not None and is_layer(op) and shape.steps == window.steps:
+    if window is not None and is_layer(node) and shape.steps == window.steps:
         shape = _windowed(shape, window.window)
     x = op.inputs[X]
     states = [t for t in (op.tensor(INITIAL_H), op.tensor(INITIAL_C)) if t is not None]
-    more_than_one = shape.steps > 1 and shape.batch > 1
-    # Time-major in memory: what a batch-first layer made, and now takes, needs no copy.
-    time_major = x is not None and x.name in storages.strided
-    copied = bool(op.int_attr("batch_first", 0)) and more_than_one and not time_major
+    copied = is_layer(node) and shape.steps > 1 and shape.batch > 1 and _is_reordered(op, storages)
     memory = layer_memory(op, shape, given_states=bool(states), copied_input=copied)
     tensors = [t for t in (None if copied else x, *states) if t is not None and not t.stored]
     output = op.outputs[1 if memory.path == CELL else 0]
@@ -197,9 +192,28 @@ def _of_layer(op: Op, storages: Storages) -> Kept:
         late_bytes=memory.late_bytes,
         path=memory.path,
         coefficients=layer_coefficients(op, shape, given_states=bool(states), copied_input=copied)
-        if is_layer(op) and shape.batch_sizes is None
+        if is_layer(node) and shape.batch_sizes is None
         else None,
     )
+
+
+def _is_reordered(op: Op, storages: Storages) -> bool:
+    """Whether a layer copies its input, because it does not lie in memory step by step."""
+    x = op.inputs[X]
+    if x is None:
+        return False
+    if op.int_attr("batch_first", 0):
+        return x.name not in storages.time_major
+    return op.ints_attr("batch_sizes") is None and x.name in storages.strided
+
+
+def forward_only(node: Node) -> Kept:
+    """What an operator that the backward pass does not visit needs while it runs."""
+    if not is_layer(node):
+        return NOTHING
+    without = node.op.int_attr("no_grad", 0) != 0
+    nbytes = forward_only_bytes(node.op, shape_of(node.op), without_gradients=without)
+    return Kept(forward_bytes=nbytes)
 
 
 def _windowed(shape: Shape, steps: int) -> Shape:
@@ -278,15 +292,39 @@ def _of_chosen(node: Node, gradients: Gradients, storages: Storages) -> Kept:
     return Kept(extra_bytes=_POSITION_BYTES * positions)
 
 
+def _of_extremes(node: Node, gradients: Gradients, storages: Storages) -> Kept:
+    """The largest of several tensors keeps them all, that of an axis the input and the result,
+    or the positions alone where they are a result too.
+    """
+    op = node.op
+    inputs = [t for t in op.inputs if t is not None and not t.stored and t.value is None]
+    results = [t for t in op.outputs if t is not None]
+    if not op.op_type.startswith("Reduce"):
+        return Kept(tensors=tuple(inputs) if len(inputs) > 1 else ())
+    if len(results) > 1:
+        return Kept(extra_bytes=_POSITION_BYTES * _elements(results[0]))
+    return Kept(tensors=(*inputs[:1], *results[:1]))
+
+
 def _of_normalisation(node: Node, gradients: Gradients, storages: Storages) -> Kept:
-    """The input, and two statistics a normalised row."""
+    """The input, and two statistics a normalised row.
+
+    RMS normalisation runs as single operators: one statistic, and the normalised values for
+    the gradient of its weight. Instance normalisation repeats its weight for each row.
+    """
     op = node.op
     first = op.tensor(0)
     if first is None or first.stored:
         return NOTHING
     rows = _normalised_rows(op, first)
-    each = 1 if op.op_type == "RMSNormalization" else 2
-    return Kept(tensors=(first,), extra_bytes=storages.scaled(first.name, 4 * each * rows))
+    weighted = gradients.share_trained(node, 1) > 0
+    each, again = 2, 0
+    if op.op_type == "RMSNormalization":
+        each, again = 1, storages.bytes_of(first) if weighted else 0
+    elif op.op_type == "InstanceNormalization" and weighted:
+        each = 3
+    statistics = storages.scaled(first.name, 4 * each * rows)
+    return Kept(tensors=(first,), extra_bytes=statistics + again)
 
 
 def _normalised_rows(op: Op, x: Tensor) -> int:
@@ -305,13 +343,21 @@ def _normalised_rows(op: Op, x: Tensor) -> int:
 
 
 def _of_attention(node: Node, gradients: Gradients, storages: Storages) -> Kept:
-    """Queries, keys, values, the result, and one sum a query and head."""
+    """Queries, keys, values, the result, and one sum a query and head.
+
+    With dropout PyTorch runs single operators: queries and keys are scaled, and of each query
+    and key stay the weight, the mask and their product.
+    """
     op = node.op
     inputs = [t for t in op.inputs[:4] if t is not None and not t.stored]
     outputs = [t for t in op.outputs[:1] if t is not None]
     extents = {letter: hint(dim) for letter, dim in node.cost.extents.items()}
-    sums = extents.get("B", 0) * extents.get("h", 0) * extents.get("q", 0)
-    return Kept(tensors=(*inputs, *outputs), extra_bytes=4 * sums)
+    queries = extents.get("B", 0) * extents.get("h", 0) * extents.get("q", 0)
+    if not is_fused_attention(op):
+        scaled = sum(storages.bytes_of(t) for t in inputs[:2])
+        pairs = queries * extents.get("k", 0)
+        return Kept(tensors=tuple(inputs[2:]), extra_bytes=scaled + 3 * 4 * pairs)
+    return Kept(tensors=(*inputs, *outputs), extra_bytes=4 * queries)
 
 
 def _elements(tensor: Tensor) -> int:
@@ -335,6 +381,7 @@ _RULES: dict[str, Rule] = {
         ),
         _of_normalisation,
     ),
+    **dict.fromkeys(("Max", "Min", "ReduceMax", "ReduceMin"), _of_extremes),
     "Attention": _of_attention,
     "Div": _of_division,
     "GlobalMaxPool": _of_maxima,

@@ -84,6 +84,28 @@ def layer_memory(
     return _native(op, shape, size, path, given_states, copied_input)
 
 
+def forward_only_bytes(op: Op, shape: Shape, *, without_gradients: bool) -> int:
+    """What a layer that no backward pass visits needs beside its output while it runs.
+
+    oneDNN fills one direction's workspace all the same, but not under ``no_grad``, where it
+    computes the gates of all steps at once; single operators collect the states of all steps
+    before they join them.
+    """
+    one = msgspec.structs.replace(shape, directions=1)
+    memory = layer_memory(op, shape, given_states=True, copied_input=False)
+    x = op.tensor(0)
+    size = DTYPE_BITS.get(x.dtype, 32) // 8 if x is not None else 4
+    sequence = size * shape.rows * shape.output
+    if memory.path != ONEDNN:
+        return memory.forward_bytes + shape.directions * sequence
+    if without_gradients:
+        reordered = size * (shape.inputs + shape.hidden) * good_ld(4 * shape.hidden)
+        first_and_last = 4 * size * shape.batch * shape.hidden
+        return reordered + first_and_last + _scratch_bytes(shape.steps, shape.batch, shape.hidden)
+    own = layer_memory(op, one, given_states=True, copied_input=False)
+    return own.forward_bytes + own.kept_bytes + (shape.directions - 1) * sequence
+
+
 def good_ld(columns: int) -> int:
     """Columns of a row in oneDNN's memory, in elements of 4 bytes."""
     rounded = -(-columns // 16) * 16
@@ -177,11 +199,11 @@ def _native(
     kept_total = kept + initial + copies
     recurrent = shape.gates * h * out
     weights = shape.gates * h * (shape.inputs + out)
-    # At the start the gradient of R of one step, the sum so far and the new sum; at the end,
-    # when the values kept and the gradient of the output are gone, the gradients of all gates
-    # twice, or once beside that of the input.
+    # At the start the gradient of R of one step, the sum so far and the new sum (of a single
+    # step there is nothing to add); at the end, when the values kept and the gradient of the
+    # output are gone, the gradients of all gates twice, or once beside that of the input.
     backward = (
-        3 * recurrent,
+        min(3, max(0, 2 * shape.steps - 1)) * recurrent,
         recurrent + 2 * gates - kept_total - sequence,
         weights + gates + rows * shape.inputs - kept_total - sequence,
     )

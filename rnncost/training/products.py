@@ -14,6 +14,7 @@ import msgspec
 
 from rnncost.counting.scope import Node
 from rnncost.graph.dim import hint
+from rnncost.graph.ir import Op
 from rnncost.training.gradients import Gradients
 from rnncost.training.recurrent import RECURRENT, recurrent_products
 
@@ -80,4 +81,9 @@ def _of_attention(node: Node, gradients: Gradients) -> Products:
     query, key, value = (gradients.asked(node, slot) for slot in range(3))
     scores_macs, values_macs = pairs * extents["d"], pairs * extents["v"]
     data = values_macs * (value + (query or key)) + scores_macs * (query + key)
-    return Products(data, notes=(_RECOMPUTES,))
+    return Products(data, notes=(_RECOMPUTES,) if is_fused_attention(node.op) else ())
+
+
+def is_fused_attention(op: Op) -> bool:
+    """Whether one kernel of PyTorch's runs an attention on a CPU: where it has no dropout."""
+    return not op.attrs.get("dropout")

@@ -47,7 +47,7 @@ def row_costs(
     rows = [RowCost() for _ in counted.ops]
     uncounted: dict[tuple[str, str, str], None] = {}
     notes: dict[str, None] = {}
-    held: set[str] = {storages.key(t) for t in _given(nodes)}
+    held = _given(nodes, storages)
 
     def add(node: Node, cost: RowCost) -> None:
         at = place.get((node.op.name, node.op.op_type))
@@ -82,11 +82,11 @@ def row_costs(
     return tuple(rows), tuple(uncounted), list(notes)
 
 
-def _given(nodes: Sequence[Node]) -> list[Tensor]:
-    """Activations that no operator makes: the inputs of the graph."""
+def _given(nodes: Sequence[Node], storages: Storages) -> set[str]:
+    """The memory of activations that no operator makes: the inputs of the graph."""
     made = {name for node in nodes for name in node.writes}
     inputs = [t for node in nodes for t in node.op.inputs if t is not None and not t.stored]
-    return [t for t in inputs if t.name not in made and t.value is None]
+    return {storages.key(t) for t in inputs if t.value is None} - made
 
 
 def _own_bytes(

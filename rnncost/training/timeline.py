@@ -71,9 +71,12 @@ class _Clock:
         self.peak = Peak()
 
     def make(self, key: str, nbytes: int) -> None:
-        if key not in self.alive:
-            self.alive[key] = nbytes
-            self.live += nbytes
+        """Have so many bytes of a tensor alive: of all trips, where a loop's are kept."""
+        more = max(0, nbytes - self.alive.get(key, 0))
+        self.alive[key] = self.alive.get(key, 0) + more
+        self.live += more
+        if key in self.holders:
+            self.held += more
 
     def drop(self, key: str) -> None:
         self.live -= self.alive.pop(key, 0)
@@ -108,6 +111,7 @@ def run_step(
     nodes: Sequence[Node],
     graph: Graph,
     kept: Mapping[int, Kept],
+    idle: Mapping[int, Kept],
     gradients: Gradients,
     storages: Storages,
     *,
@@ -115,13 +119,14 @@ def run_step(
 ) -> Course:
     """Go through one training step; ``kept`` has the operators that run backwards, by index.
 
+    ``idle`` has what the others need while they run forwards.
     ``standing_bytes`` are gradients of all parameters that are there from the start, to which
     those of this step are added one by one.
     """
     given = {storages.key(t) for t in graph.inputs}
     ends = {storages.key(t) for t in graph.outputs} - given
     clock = _Clock()
-    _forward(clock, nodes, kept, storages, given, ends)
+    _forward(clock, nodes, kept, idle, storages, given, ends)
     forward, kept_bytes = clock.peak, clock.kept + clock.held
     clock.peak = Peak()
     clock.gradients = standing_bytes
@@ -139,6 +144,7 @@ def _forward(
     clock: _Clock,
     nodes: Sequence[Node],
     kept: Mapping[int, Kept],
+    idle: Mapping[int, Kept],
     storages: Storages,
     given: set[str],
     ends: set[str],
@@ -165,7 +171,8 @@ def _forward(
                 if key not in given:
                     clock.make(key, storages.held_bytes(tensor))
                     clock.hold(key)
-        clock.mark(mine.forward_bytes if mine else 0, f"forward pass of {node.op.name}")
+        running = mine or idle.get(node.index)
+        clock.mark(running.forward_bytes if running else 0, f"forward pass of {node.op.name}")
         unread = [storages.key(t) for t in node.op.outputs if t and storages.key(t) not in last]
         for key in (*leaving.get(at, ()), *unread):
             if key not in clock.holders and key not in ends:
@@ -199,7 +206,7 @@ def _backward(
             weights, more = 0, weights + more
         clock.gradients += weights
         needed = sum(made.values()) + again + more
-        if is_layer(node.op):
+        if is_layer(node):
             # A layer's own figure has the gradients that it makes, and when.
             needed = max(0, mine.backward_bytes - (mine.sum_bytes if standing else weights))
         clock.mark(sum(grads.values()) + needed, where)

@@ -41,7 +41,7 @@ def checkpointed(nodes: Sequence[Node], steps: int | None) -> Window:
     """
     if steps is not None and steps < 1:
         raise BindingError(f"checkpoint segments must have at least 1 step, not {steps}")
-    whole = _window(nodes, steps or 1, "checkpointing")
+    whole = _window(nodes, steps or 1, "checkpointing by steps")
     root = math.isqrt(whole.steps)
     length = steps or (root if root * root == whole.steps else root + 1)
     return _sized(whole, length)
@@ -54,7 +54,7 @@ def count_windows(window: Window) -> int:
 
 def layers_of(nodes: Sequence[Node]) -> list[tuple[Node, Shape]]:
     """The recurrent layers that run, with their extents."""
-    return [(n, shape_of(n.op)) for n in nodes if n.status == RUN and is_layer(n.op)]
+    return [(n, shape_of(n.op)) for n in nodes if is_layer(n)]
 
 
 def _window(nodes: Sequence[Node], steps: int, what: str) -> Window:
@@ -67,8 +67,8 @@ def _window(nodes: Sequence[Node], steps: int, what: str) -> Window:
     for node, shape in layers:
         if shape.directions == 2 or node.op.str_attr("direction", "") == "reverse":
             raise BindingError(
-                f"{what} is not possible: {node.op.name} also runs backwards in time, so its "
-                "first step needs the last input"
+                f"{what} needs layers that run forwards in time alone: a window of steps cannot "
+                f"run before the windows after it, and {node.op.name} runs backwards in time"
             )
         if shape.batch_sizes is not None or node.op.tensor(4) is not None:
             raise BindingError(

@@ -84,7 +84,7 @@ def timeline_section(report: Report) -> tuple[str, list[Chart]]:
         control,
         _legend(used),
         *blocks,
-        _about_other_steps(report, most),
+        _about_other_steps(report, steps, most),
         _not_charted(report),
     ), shown
 
@@ -149,25 +149,31 @@ def _slider(steps: int, most: int) -> str:
     )
 
 
-def _about_other_steps(report: Report, most: int) -> str:
+def _about_other_steps(report: Report, steps: int, most: int) -> str:
     if most:
         return paragraph(
-            "At the report's T the times are the report's own. At another T they are projected: "
-            "overhead stays, unless a loop of the model repeats it, and all other work grows in "
-            "proportion, in layers with fewer steps too. rnncost analyze --dim estimates another "
-            "size anew."
+            "At the report's T the times are the report's own. At another T they are projected, "
+            "as if all work but two kinds grew in proportion, in layers with fewer steps too: "
+            "overhead stays, unless a loop of the model repeats it, and so do products with no "
+            "more rows than the batch, such as a layer on the last step. rnncost analyze --dim "
+            "estimates another size anew."
         )
     if _grows_faster(report):
         return paragraph(
             "There is no slider for T: some of this model's counts grow with the square of a size, "
             "so times at another T cannot be told from these."
         )
+    if steps > LARGEST_T:
+        return paragraph(f"There is no slider for T: it is above {LARGEST_T:,} steps.")
     return ""
 
 
 def _grows_faster(report: Report) -> bool:
-    """Whether a count has a free dimension squared, as attention has."""
-    return any("^" in formula for formula in (report.symbolic or {}).values())
+    """Whether a count has a free dimension squared, or the model has attention."""
+    squared = any("^" in formula for formula in (report.symbolic or {}).values())
+    return squared or any(
+        op.op_type.endswith("Attention") and op.op_type != "LinearAttention" for op in report.ops
+    )
 
 
 def _legend(used: set[Kind]) -> str:

@@ -89,10 +89,9 @@ def roofline_of(
     points = [_point(op, time, rates, peak) for op, time, peak in known]
     if not points:
         return Omitted("no operator has MACs, bytes and a time")
+    served = {name for time in estimate.ops for name, size in time.level_bytes.items() if size}
     used = [
-        Level(level.name, rates[level.name])
-        for level in profile.memory
-        if estimate.level_bytes.get(level.name)
+        Level(level.name, rates[level.name]) for level in profile.memory if level.name in served
     ]
     peaks = dict.fromkeys(peak for _, _, peak in known)
     return Roofline(
@@ -125,8 +124,10 @@ def _own_precision(report: Report) -> str:
 def _peak(precision: str, profile: HardwareProfile, threads: int) -> Peak:
     """The peak in some precision; fp32's where the profile has none, as estimates take it."""
     peaks = profile.peak_macs_per_s
-    known = precision if getattr(peaks, precision, None) is not None else "fp32"
-    return Peak(known, getattr(peaks, known).value * threads)
+    own = getattr(peaks, precision) if precision in peaks.__struct_fields__ else None
+    if own is None:
+        return Peak("fp32", peaks.fp32.value * threads)
+    return Peak(precision, own.value * threads)
 
 
 def _point(op: OpRow, time: OpEstimate, rates: dict[str, float], peak: Peak) -> Point:

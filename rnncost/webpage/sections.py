@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rnncost.budgets.formats.findings import verdict
 from rnncost.budgets.model import CheckResult
-from rnncost.report import estimates, summary
+from rnncost.report import estimates, summary, training
 from rnncost.report.model import Estimate, OpEstimate, Report
 from rnncost.report.rows import Column, op_columns
 from rnncost.report.text import percent, plural, shorten
@@ -73,6 +73,24 @@ def estimates_section(report: Report) -> str:
     )
 
 
+def training_section(report: Report) -> str:
+    """What a training step costs, where that was asked for."""
+    columns = [
+        Column(c.title, tuple(map(short_name, c.cells)), c.number)
+        for c in training.training_columns(report)
+    ]
+    if not columns:
+        return ""
+    last = len(columns[0].cells) - 1
+    return section(
+        "training",
+        "Training",
+        facts(training.training_lines(report)),
+        table("A training step, operator by operator", columns, strong=[last]),
+        bullets(training.training_sentences(report, verbose=True)),
+    )
+
+
 def operators_section(report: Report) -> str:
     """The operators' counts, then their times on each profile."""
     short, verbose = op_columns(report), op_columns(report, verbose=True)
@@ -82,7 +100,7 @@ def operators_section(report: Report) -> str:
         "Operators",
         _op_table("Counts", short),
         folded(f"Every operator ({len(report.ops):,})", every),
-        *(_times(estimate) for estimate in report.estimates if estimate.ops),
+        *(_times(e) for e in report.estimates if e.latency_s and any(o.latency_s for o in e.ops)),
     )
 
 

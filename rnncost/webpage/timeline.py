@@ -1,8 +1,9 @@
 """The estimate as a path in time: one operator after another, one step after another.
 
 The report gives the times at its own number of steps T. At another number they are a
-projection: what an operator computes is in proportion to T, what it costs to start it is
-not, unless a loop of the model starts it in every trip.
+projection: what an operator computes is in proportion to T, unless it multiplies no more
+rows than the batch has, and what it costs to start it is not, unless a loop of the model
+starts it in every trip.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def timeline_of(report: Report, estimate: Estimate) -> Timeline | Omitted:
         Row(name=name, parts=(part,))
         for name, part in zip((START, "other work", "other steps"), rest, strict=True)
     ]
-    rows = [start, *(_row(op, time) for op, time in paired(report, estimate))]
+    batch = once_rows(report)
+    rows = [start, *(_row(op, time, batch) for op, time in paired(report, estimate))]
     whole = _folded([row for row in rows if row.seconds > 0], estimate.latency_s)
     whole += [row for row in others if row.seconds > _TOLERANCE * estimate.latency_s]
     total_s = math.fsum(row.seconds for row in whole)
@@ -113,15 +115,27 @@ def paired(report: Report, estimate: Estimate) -> list[tuple[OpRow | None, OpEst
     return [(known.get(time.name), time) for time in estimate.ops]
 
 
-def _row(op: OpRow | None, time: OpEstimate) -> Row:
+def once_rows(report: Report) -> int:
+    """The rows of a product that runs once a sequence, as a layer on the last step does.
+
+    That is the batch of the recurrent operators; 0 where T is 1, which tells nothing.
+    """
+    recurrent = [op for op in report.ops if op.kind == "recurrent"]
+    if max(map(_steps, recurrent), default=0) < 2:
+        return 0
+    return max(op.dims.get("B", 0) for op in recurrent)
+
+
+def _row(op: OpRow | None, time: OpEstimate, batch: int) -> Row:
     steps = _steps(op) if op is not None and time.sequential_s else 0
     turns = _turns(op, time) if op and steps else 1
     again = op is not None and (
         op.executions > 1 or (op.kind == "control" and op.sequential_steps > 1)
     )
+    once = op is not None and not again and 0 < _weighted_rows(op) <= batch
     parts = [
         Part(kind="overhead", seconds=time.overhead_s, scales=again),
-        Part(kind="parallel", seconds=time.parallel_s, scales=True),
+        Part(kind="parallel", seconds=time.parallel_s, scales=not once),
         Part(kind="steps", seconds=time.sequential_s / turns, scales=True),
     ]
     if turns == 2:
@@ -135,9 +149,20 @@ def _row(op: OpRow | None, time: OpEstimate) -> Row:
     )
 
 
+def _weighted_rows(op: OpRow) -> int:
+    """The rows that a product [batch, M, K]·[K, N] with stored weights multiplies, else 0."""
+    extents = dict(op.extents)
+    batch = extents.pop("batch", 1)
+    return batch * extents["M"] if op.params and extents.keys() == {"M", "K", "N"} else 0
+
+
 def _steps(op: OpRow) -> int:
-    """The steps of one direction in one execution."""
-    return op.dims.get("T") or op.sequential_steps if op.kind == "recurrent" else 0
+    """The steps of one direction in a run: those of a layer, or the trips around a cell."""
+    if op.kind != "recurrent":
+        return 0
+    if op.executions > 1:
+        return op.sequential_steps
+    return op.dims.get("T") or op.sequential_steps
 
 
 def _turns(op: OpRow, time: OpEstimate) -> int:

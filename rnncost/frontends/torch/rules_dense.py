@@ -148,6 +148,8 @@ def attention(recorder: Recorder, call: Call) -> None:
     if mask is not None:
         inputs.append(mask)
     attrs: dict[str, AttrValue] = {"is_causal": int(bool(call.get("is_causal", False)))}
+    if dropout := float(call.get("dropout_p", 0.0)):
+        attrs["dropout"] = dropout
     out = call.out
     result = recorder.new(dtype_name(out.dtype), _four(tuple(out.shape)))
     made = recorder.emit(call.site, "Attention", inputs, [result], attrs)[0]
