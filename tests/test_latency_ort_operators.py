@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from rnncost.calibration.operator_models import (
+    SHORTEST_S,
     Case,
     Chain,
     Given,
@@ -23,6 +24,7 @@ from rnncost.calibration.operator_models import (
     Weight,
     chain_of,
     operator_model,
+    own_times,
 )
 from rnncost.calibration.operators_design import operator_cases
 from rnncost.calibration.operators_fitting import chain_s, fit_operators
@@ -40,6 +42,7 @@ from rnncost.latency.onnxruntime_cpu.operators import (
     KEPT_SHARE,
     LOST_SHARE,
     lost_share,
+    nodes_of,
     operator_times,
 )
 from rnncost.profiles.onnxruntime import OnnxRuntimeCpu
@@ -402,7 +405,7 @@ CASES = operator_cases(CACHE)
 
 
 def test_cases_have_names_of_their_own() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) <= 175
+    assert len({case.name for case in CASES}) == len(CASES) <= 185
 
 
 @pytest.mark.parametrize("case", CASES[::4], ids=lambda case: case.name)
@@ -418,9 +421,28 @@ def test_cases_run_the_nodes_that_are_predicted(case: Case, tmp_path: Path) -> N
         assert nodes == (1 + case.branched) * len(case.links)
 
 
+def test_what_stands_before_is_taken_off() -> None:
+    """What the links of a case take is its time less that of the case before it."""
+    fixed, own = constants(), operators()
+    pairs = [(CASES[at - 1], case) for at, case in enumerate(CASES) if case.besides]
+    assert pairs
+    for alone, case in pairs:
+        assert case.links[: case.besides] == alone.links
+        both = [chain_of(operator_model(c), optimised=False, channels=1) for c in (alone, case)]
+        rest = chain_of(operator_model(case), optimised=False, channels=1, besides=case.besides)
+        whole = [chain_s(chain, fixed, own) for chain in both]
+        assert sum(executions for _, executions, *_ in rest.rows) == len(case.links) - case.besides
+        # The product finds its weights a little farther away when the others run too.
+        assert own_times((alone, case), whole)[1] == pytest.approx(
+            chain_s(rest, fixed, own), rel=0.05
+        )
+    assert own_times(pairs[0], (2e-6, 2e-6)) == [2e-6, SHORTEST_S]
+
+
 def test_every_constant_shows_in_a_case() -> None:
     chains = [
-        chain_of(operator_model(case), optimised=case.optimised, channels=16) for case in CASES
+        chain_of(operator_model(case), optimised=case.optimised, channels=16, besides=case.besides)
+        for case in CASES
     ]
     fixed, own = constants(), operators()
     before = [chain_s(chain, fixed, own) for chain in chains]
@@ -644,3 +666,55 @@ def test_an_if_is_a_node_unless_its_condition_is_stored(stored: bool, tmp_path: 
     assert plan == {"Relu": 1, "Neg": 1} | ({} if stored else {"If": 1})
     ran = runs(data, tmp_path)
     assert ran["If"] == plan["If"]
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_a_convolution_between_quantised_values_runs_in_8_bits(relu: bool, tmp_path: Path) -> None:
+    import numpy as np
+
+    weights = {
+        "s": np.array(0.1, np.float32),
+        "z": np.array(0, np.uint8),
+        "sw": np.array(0.02, np.float32),
+        "zw": np.array(0, np.int8),
+        "w": np.ones((32, 16, 3), np.int8),
+    }
+    nodes = [
+        node("QuantizeLinear", "x s z", "xq"),
+        node("DequantizeLinear", "xq s z", "xd"),
+        node("DequantizeLinear", "w sw zw", "wd"),
+        node("Conv", "xd wd", "c", pads=[1, 1]),
+        *([node("Relu", "c", "r")] if relu else []),
+        node("QuantizeLinear", "r s z" if relu else "c s z", "yq"),
+        node("DequantizeLinear", "yq s z", "y"),
+    ]
+    model = graph(nodes, (1, 16, 50), weights, ("y",))
+    plan, ran = planned(model), runs(model, tmp_path)
+    kinds = ("QuantizeLinear", "QLinearConv", "DequantizeLinear", "Conv", "Relu")
+    assert {k: plan[k] for k in kinds} == {k: ran[k] for k in kinds}
+    assert plan["QLinearConv"] == 1
+    counted = count(load(model, Request(assume=False)).graph)
+    (work,) = [
+        n.work
+        for plan_ in fused(counted)
+        for n in nodes_of(plan_, 16)
+        if isinstance(n.work, Product)
+    ]
+    assert (work.kind, work.rows, work.depth, work.columns) == ("int8", 50, 48, 32)
+
+
+def test_a_dynamic_convolution_packs_anew_for_each_image() -> None:
+    def work(images: int) -> Any:
+        weight = Weight((32, 16, 3), "int8")
+        link = Link("ConvInteger", (weight, Given((3,), "uint8", scalar=True)), {"pads": [1, 1]})
+        case = Case(name="a", shape=(images, 16, 50), dtype="uint8", links=(link,))
+        chain = chain_of(operator_model(case), optimised=False, channels=1)
+        return chain.rows[0][0][0].work
+
+    assert (work(1).kind, work(1).rows, work(1).depth, work(1).columns) == ("integer", 32, 48, 50)
+    fixed, own = constants(), operators()
+    seconds = [kernel_time(work(n), fixed, own).compute_s for n in (1, 8)]
+    assert seconds[1] == pytest.approx(8 * seconds[0])
+    rates = own.convolutions
+    weights_s = 32 * 48 * (50 * rates.integer_mac_s + rates.integer_weight_s)
+    assert seconds[0] == pytest.approx(weights_s + 50 * 48 * own.rates.cast)

@@ -70,7 +70,10 @@ def chosen_threaded_layers() -> list[Layer]:
     return [
         Layer(cell=cell, steps=40, rows=rows, inputs=16, hidden=hidden)
         for cell in cells
-        for rows, hidden in ((1, 160), (1, 256), (1, 420), (1, 700), (4, 96), (4, 256), (12, 160))
+        for rows, hidden in (
+            *((1, 160), (1, 256), (1, 420), (1, 700)),
+            *((3, 64), (6, 40), (4, 96), (4, 256), (12, 160)),
+        )
     ]
 
 

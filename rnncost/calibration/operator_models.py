@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rnncost.latency.onnxruntime_cpu.operators import Node
 
 Shape = tuple[int, ...]
+
+SHORTEST_S = 1e-6
+"""What is left of two times that noise has made nearly equal."""
 
 
 class Weight(msgspec.Struct, frozen=True):
@@ -58,7 +61,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     ``optimised`` lets ONNX Runtime optimise the graph, as the blocked layout needs;
     otherwise all nodes run as they stand here. With ``trips`` the chain is the body of a Loop;
-    ``branched`` puts each link into the branch of an If.
+    ``branched`` puts each link into the branch of an If. So many links ``besides`` are those of
+    the case before, whose time is taken off: what is left is that of the others.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     optimised: bool = False
     trips: int = 0
     branched: bool = False
+    besides: int = 0
 
     @property
     def optimization(self) -> Optimization:
@@ -79,11 +84,22 @@ class Chain(msgspec.Struct, frozen=True):
     """What a case runs, and the bytes that a run touches.
 
     ``rows`` are nodes, how often they run, whether another kernel ran before them, and the
-    bytes touched since their own kernel last ran.
+    bytes touched since their own kernel last ran. ``alone`` is False where what a run takes
+    around them is not among their time.
     """
 
     rows: tuple[tuple[tuple[Node, ...], int, bool, int], ...]
     run_bytes: int
+    alone: bool = True
+
+
+def own_times(cases: Sequence[Case], measured_s: Sequence[float]) -> list[float]:
+    """The seconds of each case without those of the links that the case before it is made of."""
+    before = (0.0, *measured_s)
+    return [
+        max(SHORTEST_S, seconds - before[at]) if case.besides else seconds
+        for at, (case, seconds) in enumerate(zip(cases, measured_s, strict=True))
+    ]
 
 
 def operator_model(case: Case) -> bytes:
@@ -157,8 +173,8 @@ def _in_branch(node: Any) -> Any:
     return helper.make_node("If", ["yes"], [out], name=f"if {node.name}", **branches)
 
 
-def chain_of(model: bytes, *, optimised: bool, channels: int) -> Chain:
-    """What a model runs, read from its graph as any model's is."""
+def chain_of(model: bytes, *, optimised: bool, channels: int, besides: int = 0) -> Chain:
+    """What a model runs but for its first nodes, read from its graph as any model's is."""
     from rnncost.counting.count import count
     from rnncost.frontends.onnx import load
     from rnncost.graph.dim import hint
@@ -173,8 +189,8 @@ def chain_of(model: bytes, *, optimised: bool, channels: int) -> Chain:
         if plan.runs
     ]
     runs: dict[tuple[tuple[Node, ...], bool, int], int] = {}
-    before = ""
-    for plan, idle in zip(planned, idles_of(planned), strict=True):
+    before = planned[besides - 1].row.op.op_type if besides else ""
+    for plan, idle in zip(planned[besides:], idles_of(planned)[besides:], strict=True):
         kernel = plan.row.op.op_type
         key = (nodes_of(plan, channels), before not in ("", kernel), idle)
         runs[key] = runs.get(key, 0) + hint(plan.row.executions)
@@ -182,7 +198,7 @@ def chain_of(model: bytes, *, optimised: bool, channels: int) -> Chain:
     totals = counted.totals
     run_bytes = hint(totals.weight_bytes) + hint(totals.peak_activation_bytes)
     rows = [(nodes, times, changed, idle) for (nodes, changed, idle), times in runs.items()]
-    return Chain(tuple(rows), run_bytes)
+    return Chain(tuple(rows), run_bytes, alone=not besides)
 
 
 def _info(name: str, dtype: str, shape: Shape) -> Any:

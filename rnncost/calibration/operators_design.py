@@ -13,6 +13,7 @@ from rnncost.calibration.products_design import (
     SMALL,
     convolutions,
     int8_product,
+    integer_convolutions,
     loops,
     mixtures,
     number,
@@ -34,6 +35,7 @@ def operator_cases(second_cache_bytes: float) -> list[Case]:
         *_streams(second_cache_bytes),
         *products(second_cache_bytes),
         *convolutions(),
+        *integer_convolutions(),
         *loops(),
         *mixtures(),
         *_after_products(second_cache_bytes),
@@ -127,13 +129,20 @@ def _nodes() -> Iterator[Case]:
 def _after_products(second_cache_bytes: float) -> Iterator[Case]:
     """Small nodes behind a product whose weights push them out of the near caches."""
     depth = 1024
-    for share in (0.6, 0.8, 1.0, 1.5, 3.0, 6.0):
+    for share in (0.6, 0.8, 1.0, 1.5, 3.0):
         columns = max(64, round(share * second_cache_bytes / (4 * depth)))
-        to_small = (Link("Slice", (whole(0), whole(32), whole(1))), _SMALL_LINKS[2])
+        product = (
+            Link("MatMul", (Weight((depth, columns)),)),
+            Link("Slice", (whole(0), whole(32), whole(1))),
+            Link("Reshape", (whole(*SMALL),)),
+        )
+        alone = Case(name=f"product of {share:g}", shape=(1, depth), links=product)
+        yield alone
         yield Case(
             name=f"mixed after {share:g}",
-            shape=(1, depth),
-            links=(Link("MatMul", (Weight((depth, columns)),)), *to_small, *_SMALL_LINKS),
+            shape=alone.shape,
+            links=(*product, *_SMALL_LINKS),
+            besides=len(product),
         )
 
 

@@ -21,7 +21,7 @@ def chain_s(
     chain: Chain, constants: OnnxRuntimeCpu, operators: Operators, threads: int = 1
 ) -> float:
     """Seconds of a run of a model that is a chain of operators."""
-    return constants.run_s + sum(
+    return constants.run_s * chain.alone + sum(
         operator_time(
             nodes,
             executions,

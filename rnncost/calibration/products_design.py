@@ -144,6 +144,24 @@ def convolutions() -> Iterator[Case]:
         )
 
 
+def integer_convolutions() -> Iterator[Case]:
+    """Convolutions of dynamic quantisation, of few and of many positions."""
+    for shape in ((1, 128, 1), (1, 128, 8), (1, 128, 100), (8, 32, 50)):
+        channels = shape[1]
+        yield Case(
+            name=f"integer {shape}",
+            shape=shape,
+            dtype="uint8",
+            links=(
+                Link(
+                    "ConvInteger",
+                    (Weight((channels, channels, 3), "int8"), Given((3,), "uint8", scalar=True)),
+                    {"pads": [1, 1]},
+                ),
+            ),
+        )
+
+
 def loops() -> Iterator[Case]:
     """Trips through a body, and branches."""
     for trips in (2, 40):

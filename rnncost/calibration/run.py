@@ -26,7 +26,7 @@ from rnncost.calibration.measuring import (
     prepare_layers,
     prepare_operators,
 )
-from rnncost.calibration.operator_models import chain_of, operator_model
+from rnncost.calibration.operator_models import chain_of, operator_model, own_times
 from rnncost.calibration.operators_design import operator_cases
 from rnncost.calibration.operators_fitting import fit_operators
 from rnncost.errors import BindingError, MeasurementError
@@ -163,10 +163,15 @@ def fit_one_thread(
     )
     seconds = measured.seconds[: len(layers)]
     extra_s = measured.seconds[len(layers) : len(layers) + len(extra)]
-    chains_s = measured.seconds[len(layers) + len(extra) :]
+    chains_s = own_times(cases, measured.seconds[len(layers) + len(extra) :])
     channels = base.operators.convolutions.channels
     chains = [
-        chain_of(operator_model(case), optimised=case.optimised, channels=channels)
+        chain_of(
+            operator_model(case),
+            optimised=case.optimised,
+            channels=channels,
+            besides=case.besides,
+        )
         for case in cases
     ]
     progress(f"fitting {len(layers)} layers and {len(cases)} chains on 1 thread")
@@ -243,8 +248,8 @@ def _check_fit(errors: Residuals, threads: int, force: bool) -> None:
         raise MeasurementError(
             f"the timings on {count_of(threads)} fit no constants: of the layers that were left "
             f"out, one in ten is off by more than {errors.p90_error:.0%} (at most "
-            f"{MAX_P90_ERROR:.0%}), as when other programs take the cores meanwhile; close them and "
-            "try again, or give --force"
+            f"{MAX_P90_ERROR:.0%}), as when other programs take the cores meanwhile; close them "
+            "and try again, or give --force"
         )
 
 

@@ -128,6 +128,8 @@ class Convolutions(Strict, frozen=True, kw_only=True):
     pack_s: Seconds
     vector_mac_s: Seconds
     scatter_s: Seconds
+    integer_mac_s: Seconds
+    integer_weight_s: Seconds
 
 
 class Operators(Strict, frozen=True, kw_only=True):

@@ -25,6 +25,9 @@ INT8_PRODUCTS = {
 }
 """Where the operands of an 8-bit product are."""
 
+FLOAT_OPERANDS = 3
+"""An operator with no more inputs stands as its floating-point form between quantised values."""
+
 
 def matrix_product(op: Op, packable: bool) -> Product:
     """MatMul, and FusedMatMul with a transposed operand.
@@ -82,11 +85,13 @@ def gemm(op: Op, packable: bool) -> Product:
 
 def integer_product(op: Op) -> Product:
     """An 8-bit product; what is quantised before and scaled after it belongs to it."""
-    at_left, at_right = INT8_PRODUCTS[op.op_type]
+    at_left, at_right = INT8_PRODUCTS[op.op_type] if len(op.inputs) > FLOAT_OPERANDS else (0, 1)
     left, right = shape_of(op.inputs[at_left]), shape_of(op.inputs[at_right])
     depth = left[-1] if left else 1
     rows = math.prod(left[:-1])
     columns = right[-1] if len(right) > 1 else 1
+    if op.int_attr("transB", 0) == 1:
+        columns = right[0]
     around: tuple[tuple[str, float], ...] = ()
     if "Dynamic" in op.op_type:
         around = (("quantize", 1.5 * rows * depth),)
@@ -195,23 +200,27 @@ def transposed_convolution(op: Op) -> Convolution:
 
 
 def integer_convolution(op: Op) -> Product:
-    """An 8-bit convolution: a product of output positions by filters."""
-    w = shape_of(op.inputs[3] if op.op_type.endswith("QLinearConv") else op.inputs[1])
+    """An 8-bit convolution: a product of output positions by filters.
+
+    ConvInteger has no packed filters: it multiplies them by the positions of each image.
+    """
+    quantised = op.op_type.endswith("QLinearConv")
+    w = shape_of(op.inputs[3 if quantised and len(op.inputs) > FLOAT_OPERANDS else 1])
     out = shape_of(output_of(op))
     groups = op.int_attr("group", 1)
     channels_last = op.int_attr("channels_last", 0) == 1
     positions = math.prod(out[1:-1] if channels_last else out[2:])
     depth = w[1] * math.prod(w[2:])
     images = out[0] if out else 1
-    around: tuple[tuple[str, float], ...] = (
-        ("cast", float(images * groups * positions * depth)),
-        ("dequantize", float(math.prod(out))),
-    )
+    filters = w[0] // groups
+    around: tuple[tuple[str, float], ...] = (("cast", float(images * groups * positions * depth)),)
+    if quantised:
+        around += (("dequantize", float(math.prod(out))),)
     return Product(
-        kind="int8",
-        rows=positions,
+        kind="int8" if quantised else "integer",
+        rows=positions if quantised else filters,
         depth=depth,
-        columns=w[0] // groups,
+        columns=filters if quantised else positions,
         batch=images * groups,
         node="conv",
         around=around,

@@ -52,7 +52,7 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     written: int = 0
 
 
-ProductKind = Literal["packed", "plain", "transposed", "int8"]
+ProductKind = Literal["packed", "plain", "transposed", "int8", "integer"]
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +60,8 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind`` is ``packed`` for stored weights, ``plain`` and ``transposed`` for a second
     operand that is computed (or stored where it cannot be packed), ``int8`` for 8-bit
-    operands; ``around`` are units of elementwise work before and after it, ``bytes`` those
-    of activations.
+    operands, ``integer`` for those of ConvInteger, whose filters are the rows; ``around`` are
+    units of elementwise work before and after it, ``bytes`` those of activations.
     """
 
     kind: ProductKind
@@ -170,6 +170,12 @@ def _product_s(
     products, convolutions = constants.products, operators.convolutions
     rows, depth, columns, batch = work.rows, work.depth, work.columns, work.batch
     around = units_s(work.around, operators)
+    if work.kind == "integer":
+        # Each image is a product of its own, and packs its operands anew.
+        used = threads_for(rows, depth, columns, threads)
+        column_s = columns * convolutions.integer_mac_s + convolutions.integer_weight_s
+        each = rows * depth * column_s / used + (constants.fork_s if used > 1 else 0.0)
+        return around + batch * each
     used = threads_for(rows * batch, depth, columns, threads)
     working_set = run_bytes / used
     if used > 1:

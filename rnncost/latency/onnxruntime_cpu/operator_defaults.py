@@ -130,6 +130,8 @@ def default_operators(
             pack_s=0.45 * tick,
             vector_mac_s=0.14 * tick,
             scatter_s=1.5 * tick,
+            integer_mac_s=0.17 * tick,
+            integer_weight_s=0.42 * tick,
         ),
     )
 

@@ -123,7 +123,10 @@ def integer_products(edges: Edges) -> None:
 
 
 def quantised_operators(edges: Edges) -> None:
-    """Between dequantised inputs and a quantised result an operator runs in 8 bits."""
+    """Between dequantised inputs and a quantised result an operator runs in 8 bits.
+
+    A Relu before the result is quantised is part of the range that it is quantised to.
+    """
     names = {
         "MatMul": "QLinearMatMul",
         "Conv": "QLinearConv",
@@ -132,17 +135,25 @@ def quantised_operators(edges: Edges) -> None:
     for site in edges.sites:
         if not site.runs or site.type not in (*names, "Add", "Mul", "Sigmoid"):
             continue
-        sources = [edges.maker(name) for name in site.inputs[:2]]
+        # Stored operands are dequantised before the run, were it not for this operator.
+        sources = [edges.makers.get(edges.original(name)) for name in site.inputs[:2]]
         if not all(s is not None and s.type == "DequantizeLinear" for s in sources):
             continue
         after = edges.only_reader(site)
+        clipped = after if after is not None and after.type == "Relu" else None
+        if clipped is not None:
+            after = edges.only_reader(clipped)
         if after is None or after.type != "QuantizeLinear":
             continue
         for source in sources:
-            if source is not None and _only(edges, source, site):
+            if source is not None and source.runs and _only(edges, source, site):
                 source.runs = False
-        edges.absorb(site, after)
-        site.extra.append(("dequantize", float(elements_of(output_of(site.op)))))
+        if clipped is not None:
+            edges.absorb(site, clipped)
+        edges.absorb(clipped or site, after)
+        if site.type not in names:
+            site.extra.append(("dequantize", float(elements_of(output_of(site.op)))))
+        site.type = names.get(site.type, site.type)
 
 
 def transposed_operands(edges: Edges) -> None:
