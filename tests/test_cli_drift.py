@@ -58,8 +58,8 @@ def test_tables_and_json(model: str, tmp_path: Path, capsys: Capture) -> None:
     assert main([*words, "--step-period", "10ms", "-o", "table", "-o", f"json:{place}"]) == EXIT_OK
     out, err = capsys.readouterr()
     assert err == ""
-    for text in ("fp32 as it is", "no error", "DynamicQuantize", "emulated", "growth", "below"):
-        assert text in out or text == "DynamicQuantize", text
+    for text in ("as it is", "no error", "emulated", "growth", "below"):
+        assert text in out, text
     drift = json.loads(place.read_text(encoding="utf-8"))["numerics"]["drift"]
     assert [one["precision"] for one in drift["precisions"]] == ["fp32", "int8", "bf16"]
     same = drift["precisions"][0]["layers"][0]["states"][0]

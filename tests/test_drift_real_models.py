@@ -84,10 +84,18 @@ def test_the_same_detector_fed_a_sequence_drifts_alike(real_model: Find) -> None
         ("livekit/plugins/hush/models/enc.onnx", {"S": 40}, 1),
     ],
 )
-def test_grus_stay_in_float_and_drift_with_what_they_read(
+def test_grus_stay_in_float_or_are_emulated(
     path: str, dims: dict[str, int], layers: int, real_model: Find
 ) -> None:
     found = drifts(real_model(path), (*ALL, "qdq"), dims=dims)
+    assert list(found)[:3] == ["fp32", "int8", "int8-emulated"]
+    rounded = found["int8-emulated"]
+    assert not any("(GRU)" in name for name in rounded.in_float)
+    assert rounded.bytes < 0.5 * found["int8"].bytes
+    # Of a layer in 8 bits more is lost than of one that only reads what 8 bits gave.
+    for layer, read in zip(ran(rounded), ran(found["int8"]), strict=True):
+        assert layer.runs_as == "GRU, emulated"
+        assert 15 < layer.states[0].snr_db < read.states[0].snr_db - 3
     for precision in ("int8", "qdq"):
         assert sum("(GRU)" in name for name in found[precision].in_float) == layers
         for layer in ran(found[precision]):
@@ -99,6 +107,20 @@ def test_grus_stay_in_float_and_drift_with_what_they_read(
     coarse = [layer.states[0].snr_db for layer in ran(found["bf16"])]
     # Of three bits less, 18 dB.
     assert np.mean(emulated) - np.mean(coarse) == pytest.approx(18, abs=4)
+
+
+def test_a_decoder_of_grus_fed_chunk_by_chunk(real_model: Find) -> None:
+    """Its state is fed back from outside: drift goes on from chunk to chunk."""
+    emb = np.random.default_rng(0).standard_normal((40, 1, 1, 128)).astype(np.float32)
+    path = real_model("livekit/plugins/hush/models/df_dec.onnx")
+    found = drifts(path, ("int8-emulated",), data={"emb": emb}, dims={"S": 1}, chunks=40)
+    layers = ran(found["int8-emulated"])
+    assert len(layers) == 3
+    for layer in layers:
+        (h,) = layer.states
+        assert h.length == 40
+        assert h.first_not_finite is None
+        assert 8 < h.snr_db < 50
 
 
 def test_a_model_of_8_bits_is_not_rounded_further(real_model: Find) -> None:

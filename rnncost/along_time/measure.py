@@ -79,8 +79,9 @@ def numerics(
         seed: of inputs that are made up, and of random gradients.
         weights_only: do not run the model; only what the weights suggest is told.
         precisions: also compare the model with itself in these: ``int8`` (ONNX Runtime's dynamic
-            quantisation), ``qdq`` (its static one, calibrated on the inputs), ``fp16``,
-            ``fp16-emulated``, ``bf16`` (emulated), ``fp32``.
+            quantisation), ``int8-emulated`` (comes with int8 where that leaves recurrent layers
+            in 32 bits: these are emulated), ``qdq`` (its static one, calibrated on the inputs),
+            ``fp16``, ``fp16-emulated``, ``bf16`` (emulated), ``fp32``.
         limit_db: tell the first step whose signal-to-noise ratio is below it.
         measure: also measure the latency in each precision.
         progress: is called with a line now and then.

@@ -70,7 +70,8 @@ _QUIET_S = 2.0
     "--precision",
     "precisions",
     metavar="NAME,...",
-    help="With --drift: int8, qdq, fp16, fp16-emulated, bf16, fp32.  [default: int8,qdq,fp16,bf16]",
+    help="With --drift: int8, int8-emulated (comes with int8 where layers need it), qdq, fp16, "
+    "fp16-emulated, bf16, fp32.  [default: int8,qdq,fp16,bf16]",
 )
 @click.option(
     "--limit-db",

@@ -11,6 +11,7 @@ from rnncost.webpage.drawing import as_json, new_figure, paint
 
 COLOURS = {
     "int8": "--steps",
+    "int8-emulated": "--bad",
     "qdq": "--backward",
     "fp16": "--parallel",
     "fp16-emulated": "--overhead",

@@ -1,15 +1,15 @@
-"""A recurrent operator as ONNX Scans whose states are rounded to a narrow type at each step.
+"""A recurrent operator as ONNX Scans, with an arithmetic of fewer bits at each step.
 
-The equations are those of the operators LSTM-22, GRU-22 and RNN-22, in single precision. Rounded
-are h and c after each step, and what a product reads besides: of a GRU whose reset gate comes
-first, that gate times h. Weights and X come rounded already. Only operators are used that are the
-same in all versions of ONNX from 9 on.
+The equations are those of the operators LSTM-22, GRU-22 and RNN-22, in single precision. The
+arithmetic decides how h and c are kept after each step, and how what a product reads meets its
+weights: X, h and, of a GRU whose reset gate comes first, that gate times h. But for what an
+arithmetic adds, only operators are used that are the same in all versions of ONNX from 9 on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -27,6 +27,30 @@ Casts = Callable[[str, str], "list[onnx.NodeProto]"]
 """Nodes that round a value, by its name and that of the result."""
 
 
+class Arithmetic(Protocol):
+    """What is done in fewer bits: each adds nodes, and gives the name of the result."""
+
+    def kept(self, emit: Emit, value: str) -> str:
+        """A value as it is kept for a next product or step."""
+
+    def product(self, emit: Emit, value: str, cell: Cell, matrix: Array, letter: str) -> str:
+        """A value times the rows of one gate of ``matrix``, which is W or R of the cell."""
+
+
+class RoundedValues(msgspec.Struct, frozen=True):
+    """What is kept is rounded; products are of single precision, with weights as they come."""
+
+    casts: Casts
+
+    def kept(self, emit: Emit, value: str) -> str:
+        result = emit.fresh("rounded")
+        emit.nodes.extend(self.casts(value, result))
+        return result
+
+    def product(self, emit: Emit, value: str, cell: Cell, matrix: Array, letter: str) -> str:
+        return emit("MatMul", [value, emit.stored(cell.block(matrix, letter).T)])
+
+
 class Scans(msgspec.Struct, frozen=True):
     """Where the values of an operator are: the way to their graph, and names by ONNX's own.
 
@@ -41,7 +65,7 @@ def add_scans(
     graph: onnx.GraphProto,
     node: onnx.NodeProto,
     parts: Sequence[tuple[Cell, str]],
-    casts: Casts,
+    arithmetic: Arithmetic,
     fresh: FreshNames,
 ) -> dict[str, str]:
     """Add nodes to a graph that do what a recurrent operator does, and give its values' names.
@@ -50,7 +74,7 @@ def add_scans(
         graph: where to add them.
         node: the operator.
         parts: its directions in their order, each with ``"forward"`` or ``"reverse"``.
-        casts: rounds a value.
+        arithmetic: of what bits.
         fresh: makes names.
     """
     found = inputs_of(node)
@@ -62,9 +86,9 @@ def add_scans(
     names = {key: outputs.get(key) or fresh(key) for key in ("Y", *(f"Y_{s}" for s in states))}
     names |= {"C": fresh("C")} if "c" in states else {}
     made: dict[str, list[str]] = {key: [] for key in names}
-    emit = _Emit(graph.node, graph.initializer, fresh)
+    emit = Emit(graph.node, graph.initializer, fresh)
     for number, (cell, way) in enumerate(parts):
-        direction = _Direction(emit, casts, cell, given, number, reverse=way == "reverse")
+        direction = _Direction(emit, arithmetic, cell, given, number, reverse=way == "reverse")
         for key, name in direction.run().items():
             made[key].append(name)
     for key, pieces in made.items():
@@ -76,7 +100,7 @@ def add_scans(
     return given | names
 
 
-class _Emit:
+class Emit:
     """Appends nodes to a list, and stored tensors to the graph."""
 
     def __init__(self, nodes: Any, tensors: Any, fresh: FreshNames) -> None:
@@ -99,12 +123,13 @@ class _Emit:
         self.nodes.append(helper.make_node(op_type, inputs, outputs, **attributes))
 
     def stored(self, values: Any) -> str:
-        """Store an array (floats in single precision), and give its name."""
+        """Store an array, floats in single precision and int but int8 in 64 bits; its name."""
         import numpy as np
         from onnx import numpy_helper
 
         array = np.asarray(values)
-        array = array.astype(np.float32) if array.dtype.kind == "f" else array.astype(np.int64)
+        if array.dtype != np.int8:
+            array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
         name = self.fresh("stored")
         self.tensors.append(numpy_helper.from_array(array.copy(order="C"), name))
         return name
@@ -115,8 +140,8 @@ class _Direction:
 
     def __init__(
         self,
-        emit: _Emit,
-        casts: Casts,
+        emit: Emit,
+        arithmetic: Arithmetic,
         cell: Cell,
         given: Mapping[str, str],
         number: int,
@@ -124,7 +149,7 @@ class _Direction:
         reverse: bool,
     ) -> None:
         self.emit = emit
-        self.casts = casts
+        self.arithmetic = arithmetic
         self.cell = cell
         self.given = given
         self.number = number
@@ -178,22 +203,20 @@ class _Direction:
         bias = cell.block(cell.bias_w, letter)
         if not self._bias_inside(letter):
             bias = bias + cell.block(cell.bias_r, letter)
-        product = emit("MatMul", [x, emit.stored(cell.block(cell.w, letter).T)])
+        product = self.arithmetic.product(emit, x, cell, cell.w, letter)
         return emit("Add", [product, emit.stored(bias)])
 
     def _bias_inside(self, letter: str) -> bool:
         return self.cell.kind == "gru" and letter == "h" and self.cell.linear_before_reset
 
     def _initial(self, state: str) -> str:
-        import numpy as np
-
         emit = self.emit
         name = self.given.get(f"initial_{state}")
         if name is not None:
             return emit("Gather", [name, emit.stored(self.number)], axis=0)
-        first = emit("Gather", [self.given["X"], emit.stored(0)], axis=0)
-        zeros = emit.stored(np.zeros((self.cell.w.shape[1], self.cell.units)))
-        return emit("MatMul", [first, zeros])
+        rows = emit("Gather", [emit("Shape", [self.given["X"]]), emit.stored([1])], axis=0)
+        shape = emit("Concat", [rows, emit.stored([self.cell.units])], axis=0)
+        return emit("Expand", [emit.stored(0.0), shape])
 
     def _body(self, lengths: str | None) -> onnx.GraphProto:
         """One step: of states and what the gates read to states, and to what a series gets.
@@ -202,27 +225,32 @@ class _Direction:
         """
         from onnx import TensorProto, helper
 
-        emit = _Emit([], self.emit.tensors, self.emit.fresh)
+        emit = Emit([], self.emit.tensors, self.emit.fresh)
         inside = [emit.fresh(state) for state in self.states]
         fed = {letter: emit.fresh(letter) for letter in LETTERS[self.cell.kind]}
-        after = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}[self.cell.kind](
-            self.cell, emit, self._rounded(emit), inside, fed
-        )
-        after = [self._rounded(emit)(value) for value in after]
-        shown = after
         state: tuple[int, tuple[int | None, int]] = (TensorProto.FLOAT, (None, self.cell.units))
         count: tuple[int, tuple[int | None, int]] = (TensorProto.INT64, (1, 1))
         inputs = [(name, *state) for name in inside]
         ends: list[tuple[str, int, tuple[int | None, int]]] = []
+        before = inside
         if lengths is not None:
             done = emit.fresh("done")
             inputs.append((done, *count))
             active = emit("Less", [done, lengths])
+            # After its end a row's output is 0, and one step later so is the h that counts for the
+            # range of h, as in ONNX Runtime.
+            zero = emit.stored(0.0)
+            gone = emit("Less", [lengths, done])
+            before = [emit("Where", [gone, zero, old]) for old in inside]
+        after = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}[self.cell.kind](
+            self.cell, emit, self.arithmetic, before, fed
+        )
+        after = shown = [self.arithmetic.kept(emit, value) for value in after]
+        if lengths is not None:
             after = [
                 emit("Where", [active, new, old]) for new, old in zip(after, inside, strict=True)
             ]
-            # After its end a row's output is 0.
-            shown = [emit("Where", [active, after[0], emit.stored(0.0)]), *after[1:]]
+            shown = [emit("Where", [active, after[0], zero]), *after[1:]]
             ends.append((emit("Add", [done, emit.stored(1)]), *count))
         inputs += [(name, *state) for name in fed.values()]
         outputs = [(name, *state) for name in after] + ends
@@ -235,24 +263,13 @@ class _Direction:
             [helper.make_tensor_value_info(*info) for info in outputs],
         )
 
-    def _rounded(self, emit: _Emit) -> Callable[[str], str]:
-        def rounded(value: str) -> str:
-            result = emit.fresh("rounded")
-            emit.nodes.extend(self.casts(value, result))
-            return result
-
-        return rounded
-
-
-Round = Callable[[str], str]
-
 
 def _lstm(
-    cell: Cell, emit: _Emit, rounded: Round, states: Sequence[str], fed: Mapping[str, str]
+    cell: Cell, emit: Emit, arithmetic: Arithmetic, states: Sequence[str], fed: Mapping[str, str]
 ) -> list[str]:
     h, c = states
     gate, candidate, output = cell.functions
-    a = {letter: _recurrent(cell, emit, letter, h, fed[letter]) for letter in "iofc"}
+    a = {letter: _recurrent(cell, emit, arithmetic, letter, h, fed[letter]) for letter in "iofc"}
 
     def peeped(letter: str, state: str) -> str:
         if cell.peepholes is None:
@@ -272,37 +289,40 @@ def _lstm(
 
 
 def _gru(
-    cell: Cell, emit: _Emit, rounded: Round, states: Sequence[str], fed: Mapping[str, str]
+    cell: Cell, emit: Emit, arithmetic: Arithmetic, states: Sequence[str], fed: Mapping[str, str]
 ) -> list[str]:
     (h,) = states
     gate, candidate = cell.functions
-    z, r = (_applied(cell, emit, gate, _recurrent(cell, emit, k, h, fed[k])) for k in "zr")
-    matrix = emit.stored(cell.block(cell.r, "h").T)
+    z, r = (
+        _applied(cell, emit, gate, _recurrent(cell, emit, arithmetic, k, h, fed[k])) for k in "zr"
+    )
     if cell.linear_before_reset:
-        linear = emit(
-            "Add", [emit("MatMul", [h, matrix]), emit.stored(cell.block(cell.bias_r, "h"))]
-        )
+        product = arithmetic.product(emit, h, cell, cell.r, "h")
+        linear = emit("Add", [product, emit.stored(cell.block(cell.bias_r, "h"))])
         through = emit("Mul", [r, linear])
     else:
-        through = emit("MatMul", [rounded(emit("Mul", [r, h])), matrix])
+        shown = arithmetic.kept(emit, emit("Mul", [r, h]))
+        through = arithmetic.product(emit, shown, cell, cell.r, "h")
     n = _applied(cell, emit, candidate, emit("Add", [fed["h"], through]))
     kept = emit("Sub", [emit.stored(1.0), z])
     return [emit("Add", [emit("Mul", [kept, n]), emit("Mul", [z, h])])]
 
 
 def _rnn(
-    cell: Cell, emit: _Emit, rounded: Round, states: Sequence[str], fed: Mapping[str, str]
+    cell: Cell, emit: Emit, arithmetic: Arithmetic, states: Sequence[str], fed: Mapping[str, str]
 ) -> list[str]:
     (h,) = states
-    return [_applied(cell, emit, cell.functions[0], _recurrent(cell, emit, "h", h, fed["h"]))]
+    a = _recurrent(cell, emit, arithmetic, "h", h, fed["h"])
+    return [_applied(cell, emit, cell.functions[0], a)]
 
 
-def _recurrent(cell: Cell, emit: _Emit, letter: str, h: str, fed: str) -> str:
-    product = emit("MatMul", [h, emit.stored(cell.block(cell.r, letter).T)])
-    return emit("Add", [fed, product])
+def _recurrent(
+    cell: Cell, emit: Emit, arithmetic: Arithmetic, letter: str, h: str, fed: str
+) -> str:
+    return emit("Add", [fed, arithmetic.product(emit, h, cell, cell.r, letter)])
 
 
-def _applied(cell: Cell, emit: _Emit, function: Activation, value: str) -> str:
+def _applied(cell: Cell, emit: Emit, function: Activation, value: str) -> str:
     """A gate's function of its input within ``clip``."""
     if cell.clip is not None:
         value = emit("Min", [value, emit.stored(cell.clip)])
@@ -320,7 +340,7 @@ _PLAIN = {
 _WITH_ALPHA = {"leakyrelu": "LeakyRelu", "elu": "Elu"}
 
 
-def _function(emit: _Emit, function: Activation, value: str) -> str:
+def _function(emit: Emit, function: Activation, value: str) -> str:
     """An activation as operators that exist in all versions."""
     name, alpha, beta = function.name, function.alpha, function.beta
     if name in _PLAIN:

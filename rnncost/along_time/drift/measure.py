@@ -11,6 +11,7 @@ import msgspec
 from rnncost.along_time.drift.capture import check_crash, emulated_traces, matching, run_traces
 from rnncost.along_time.drift.layers import states_drift
 from rnncost.along_time.drift.model import (
+    INT8_EMULATED,
     PRECISIONS,
     Drift,
     LayerDrift,
@@ -88,11 +89,16 @@ def measure_drift(
         look = _Look(source, stored, feeds, wanted, base, report_of, progress, folder)
         paths: list[Path | None] = [stored.path]
         compared: list[PrecisionDrift] = []
-        for precision in wanted.precisions:
+        waiting = list(wanted.precisions)
+        while waiting:
+            precision = waiting.pop(0)
             progress(f"drift in {precision}: making the model")
             model, found = look.at(precision)
             paths.append(None if model is None else model.path)
             compared.append(found)
+            needed = precision == "int8" and model is not None and model.left
+            if needed and INT8_EMULATED not in wanted.precisions:
+                waiting.insert(0, INT8_EMULATED)
         timed: list[float | None] = [None] * len(paths)
         notes = [] if base.estimates else [_NO_PROFILE]
         if wanted.measure:
@@ -182,29 +188,35 @@ class _Look:
                 report = self.report_of(self.source, made.precision.partition("-")[0])
             else:
                 report = self.report_of(made.source, None)
+            left = self._in_float(made, report)
         except RnncostError as error:
             return None, [], [f"no latency is estimated: {error}"]
         told = [note for estimate in report.estimates[:1] for note in estimate.notes]
         notes = [f"estimated latency: {note}" for note in told if note not in self.told_before]
-        if made.precision not in ("int8", "qdq"):
-            return _latency(report), [], notes
-        left = [
+        return _latency(report), left, notes
+
+    def _in_float(self, made: Quantised, report: Report) -> list[str]:
+        """The operators with weights of 32 bits, where it should be 8."""
+        if made.precision == INT8_EMULATED:
+            report = self.report_of(made.source, None)
+        elif made.precision not in ("int8", "qdq"):
+            return []
+        return [
             f"{op.name} ({op.op_type})"
             for op in report.ops
             if op.precision == "fp32" and op.weight_bytes and op.macs
         ]
-        return _latency(report), left, notes
 
     def _layers(self, made: Quantised) -> list[LayerDrift]:
         found = []
         own = list(places(self.source.proto.graph))
-        pairs = {} if made.path is None else matching(self.source, made.source)
+        pairs = matching(self.source, made.source)
         for number, place in enumerate(own):
             told = f"layer {number + 1} of {len(own)}, {place.name}"
             self.progress(f"drift in {made.precision}: {told}")
             try:
                 ways = directions(node_at(self.source.proto, place))
-                runs_as, drifts = self._layer(made, place, number, pairs.get(place), ways)
+                runs_as, drifts = self._layer(made, place, pairs.get(place), ways)
             except (MeasurementError, NotRunError, ValueError) as error:
                 found.append(
                     LayerDrift(
@@ -225,13 +237,12 @@ class _Look:
         return found
 
     def _layer(
-        self, made: Quantised, place: Place, number: int, other: Place | None, ways: Sequence[str]
+        self, made: Quantised, place: Place, other: Place | None, ways: Sequence[str]
     ) -> tuple[str, list[list[StateDrift]]]:
-        if made.path is None:
+        scans = made.operators.get(place)
+        if scans is not None:
             runs_as = f"{place.op_type}, {made.method}"
-            theirs = emulated_traces(
-                made.source, made.operators[number], place.loops, self.feeds, ways
-            )
+            theirs = emulated_traces(made.source, scans, place.loops, self.feeds, ways)
         elif other is None:
             raise NotRunError(
                 "no operator of the quantised model has its outputs or its name: only the outputs "

@@ -6,11 +6,14 @@ from typing import Union
 
 import msgspec
 
-PRECISIONS = ("int8", "qdq", "fp16", "fp16-emulated", "bf16", "fp32")
+INT8_EMULATED = "int8-emulated"
+"""That of int8 where recurrent layers are left in 32 bits: these are emulated."""
+
+PRECISIONS = ("int8", INT8_EMULATED, "qdq", "fp16", "fp16-emulated", "bf16", "fp32")
 """What a model can be compared in; ``fp32`` is the model itself, which must not drift."""
 
 USUAL = ("int8", "qdq", "fp16", "bf16")
-"""What is compared where nothing is named."""
+"""What is compared where nothing is named; int8-emulated comes with int8 where it is needed."""
 
 RUNTIME = "ONNX Runtime"
 EMULATED = "emulated"
@@ -105,9 +108,10 @@ class PrecisionDrift(msgspec.Struct, frozen=True, kw_only=True):
     """A model in one precision beside itself.
 
     ``method`` is ``"ONNX Runtime"`` where that runs a model so made, ``"emulated"`` where the
-    rounding is put into the model. ``bytes`` is the size of the model as a file with its
-    weights; of an emulated one it is computed. ``latency_s`` is estimated on ``Drift.profile``,
-    ``measured_s`` measured. ``in_float`` lists operators with weights that stay in 32 bits.
+    rounding, or in ``int8-emulated`` that of some layers, is put into the model. ``bytes`` is the
+    size of the model as a file with its weights; of an emulated one it is computed.
+    ``latency_s`` is estimated on ``Drift.profile``, ``measured_s`` measured. ``in_float`` lists
+    operators with weights that stay in 32 bits.
     ``reason`` says why nothing is compared, else it is empty.
     """
 

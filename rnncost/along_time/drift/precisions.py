@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rnncost.along_time.drift.capture import matching
 from rnncost.along_time.drift.cells import Scans
-from rnncost.along_time.drift.model import EMULATED, RUNTIME
+from rnncost.along_time.drift.integers import in_integers
+from rnncost.along_time.drift.model import EMULATED, INT8_EMULATED, RUNTIME
 from rnncost.along_time.drift.rounding import Narrow, rounded
 from rnncost.along_time.feeds import Feeds
-from rnncost.along_time.nodes import Place, bodies, node_at, places
+from rnncost.along_time.nodes import QUANTISED, Place, bodies, node_at, places
 from rnncost.along_time.source import OnnxModel
 from rnncost.errors import MeasurementError
 from rnncost.report.text import plural
@@ -59,21 +61,27 @@ class Stored(msgspec.Struct, frozen=True):
 class Quantised(msgspec.Struct, frozen=True, kw_only=True):
     """A model in a precision; ``source`` is what is run.
 
-    ``path`` is the file of a model that ONNX Runtime runs as it is, None for an emulated one, whose
-    recurrent operators are where ``operators`` says, by their number.
+    ``path`` is the file of a model that ONNX Runtime runs as it is, None for an emulated one.
+    ``operators`` says where the values are of those recurrent operators that are emulated, by the
+    place that each has in the model before.
     """
 
     precision: str
     source: OnnxModel
     bytes: int
     path: Path | None = None
-    operators: Sequence[Scans] = ()
+    operators: Mapping[Place, Scans] = {}
     notes: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
         """How it was made."""
         return EMULATED if self.path is None else RUNTIME
+
+    @property
+    def left(self) -> bool:
+        """Whether recurrent operators have not become such of 8 bits."""
+        return any(place.op_type != QUANTISED for place in places(self.source.proto.graph))
 
 
 def store(source: OnnxModel, folder: Path) -> Stored:
@@ -144,11 +152,19 @@ def quantised(
         try:
             _float16(stored.proto, path)
         except MeasurementError as error:
-            made = _emulated(precision, "fp16", source, stored)
+            try:
+                made = _emulated(precision, "fp16", source, stored)
+            except MeasurementError as other:
+                raise MeasurementError(
+                    f"ONNX Runtime's own conversion to float16 fails: {error}; and it cannot be "
+                    f"emulated: {other}"
+                ) from None
             notes = (f"emulated, as ONNX Runtime's own conversion to float16 fails: {error}",)
             return msgspec.structs.replace(made, notes=(*made.notes, *notes))
         if any(True for _ in places(stored.proto.graph)):
             notes = (_NO_KERNELS,)
+    elif precision == INT8_EMULATED:
+        return _in_integers(quantised("int8", source, stored, feeds, folder), source)
     else:
         narrow: Narrow = "bf16" if precision == "bf16" else "fp16"
         return _emulated(precision, narrow, source, stored)
@@ -242,18 +258,49 @@ def _float16(proto: onnx.ModelProto, path: Path) -> None:
 def _emulated(precision: str, narrow: Narrow, source: OnnxModel, stored: Stored) -> Quantised:
     made = rounded(stored.proto, narrow)
     before: list[Place] = list(places(stored.proto.graph))
-    operators = list(made.operators)
-    if len(before) != len(operators):
+    if len(before) != len(made.operators):
         raise MeasurementError("its recurrent layers cannot be told apart after the rewriting")
     return Quantised(
         precision=precision,
         source=msgspec.structs.replace(source, proto=made.model, path=None, folder=None),
         bytes=stored.bytes - 2 * _floats(stored.proto.graph),
-        operators=[made.operators[place] for place in operators],
+        operators=dict(zip(before, made.operators.values(), strict=True)),
         notes=(
             f"weights, inputs of operators and states at each step are rounded to {narrow}; "
             "arithmetic inside an operator is of 32 bits; the size is that with 2 bytes a weight",
             *_not_rounded(made.untyped),
+        ),
+    )
+
+
+def _in_integers(real: Quantised, source: OnnxModel) -> Quantised:
+    """The model that ONNX Runtime quantised, with what it left of recurrent operators emulated."""
+    if not real.left:
+        raise MeasurementError(
+            "ONNX Runtime quantises all of its recurrent layers: int8 is the real thing"
+        )
+    made = in_integers(real.source.proto)
+    pairs = matching(source, real.source)
+    operators = {
+        place: made.operators[other]
+        for place, other in pairs.items()
+        if other is not None and other in made.operators
+    }
+    if len(operators) != len(made.operators):
+        raise MeasurementError("its recurrent layers cannot be told apart in the quantised model")
+    kinds = [place.op_type for place in operators]
+    told = " and ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+    return Quantised(
+        precision=INT8_EMULATED,
+        source=msgspec.structs.replace(real.source, proto=made.model, path=None),
+        # 3 bytes less a weight
+        bytes=real.bytes - 3 * made.weights,
+        operators=operators,
+        notes=(
+            f"the model of int8, in which the products of {told} that it leaves in 32 bits are "
+            "emulated in 8 bits, as DynamicQuantizeLSTM does those of an LSTM; the size is that "
+            "with 1 byte a weight",
+            *real.notes,
         ),
     )
 

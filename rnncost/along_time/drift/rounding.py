@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from rnncost.along_time.constants import stored_weights
-from rnncost.along_time.drift.cells import Scans, add_scans
+from rnncost.along_time.drift.cells import RoundedValues, Scans, add_scans
 from rnncost.along_time.layers import cells, directions
 from rnncost.along_time.nodes import (
     QUANTISED,
@@ -45,7 +45,7 @@ _VIEWS = frozenset(
 _SIZES = frozenset({"Range", "Resize", "Upsample"})
 """Operators whose further inputs say how large the result is."""
 
-_NEWEST_WITHOUT_BF16 = 12
+_OPSET_OF_BF16 = 13
 
 
 class Rounded(msgspec.Struct, frozen=True):
@@ -73,7 +73,8 @@ def rounded(model: onnx.ModelProto, narrow: Narrow) -> Rounded:
 
     copy = type(model)()
     copy.CopyFrom(model)
-    copy = _newer(copy, narrow)
+    if narrow == "bf16":
+        copy = newer(copy, _OPSET_OF_BF16, "bfloat16")
     try:
         typed = shape_inference.infer_shapes(copy)
     except Exception as error:  # it raises what C++ throws
@@ -107,20 +108,24 @@ def round_to(values: Array, narrow: Narrow) -> Array:
     return result
 
 
-def _newer(model: onnx.ModelProto, narrow: Narrow) -> onnx.ModelProto:
-    """A model in whose version of ONNX the narrow type can be cast to."""
+def newer(model: onnx.ModelProto, least: int, what: str) -> onnx.ModelProto:
+    """A model in a version of ONNX's operators that is ``least`` or newer, as ``what`` needs it.
+
+    Raises:
+        MeasurementError: it is older and cannot be converted.
+    """
     from onnx import version_converter
 
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-    if narrow == "fp16" or version > _NEWEST_WITHOUT_BF16:
+    if version >= least:
         return model
     try:
-        return version_converter.convert_version(model, _NEWEST_WITHOUT_BF16 + 1)
+        return version_converter.convert_version(model, least)
     except Exception as error:  # it raises what C++ throws
         reason = str(error).strip().splitlines()[-1][:200]
         raise MeasurementError(
-            f"bfloat16 needs ONNX opset {_NEWEST_WITHOUT_BF16 + 1}, the model has {version} and "
-            f"cannot be converted: {reason}"
+            f"{what} needs ONNX opset {least}, the model has {version} and cannot be converted: "
+            f"{reason}"
         ) from None
 
 
@@ -242,7 +247,8 @@ class _Work:
             ways = directions(node)
         except ValueError as error:
             raise MeasurementError(f"{place.name}: {error}") from None
-        values = add_scans(graph, node, list(zip(parts, ways, strict=True)), self.casts, self.fresh)
+        arithmetic = RoundedValues(self.casts)
+        values = add_scans(graph, node, list(zip(parts, ways, strict=True)), arithmetic, self.fresh)
         self.operators[place] = Scans(path, values)
 
 
