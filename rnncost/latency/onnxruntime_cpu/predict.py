@@ -37,7 +37,7 @@ RECURRENT = "layers"
 FIRST_CACHE_BYTES = 32768.0
 """Of a processor whose profile starts with its second cache."""
 
-MODEL_WIDTH = 1.5
+MODEL_WIDTH = 1.3
 """How many times wider the interval of a whole model is than that of single layers. Chosen on
 every second of the real models, checked on the others (docs/accuracy.md)."""
 
