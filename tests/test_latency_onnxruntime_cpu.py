@@ -16,8 +16,10 @@ from onnx import TensorProto, helper
 import rnncost
 from rnncost.calibration.models import recurrent_model
 from rnncost.calibration.vector import constants_of, numbers_of
+from rnncost.latency.onnxruntime_cpu import layers
 from rnncost.latency.onnxruntime_cpu.defaults import ROW_TILES, default_constants
 from rnncost.latency.onnxruntime_cpu.layers import (
+    COLD,
     GATES,
     CellName,
     Layer,
@@ -600,3 +602,38 @@ def test_modules_of_pytorch_are_estimated_too(index: int, calibrated: bool) -> N
         )
         expected = layer_time(layer, constants, 2)
         assert recurrent[0].latency_s == pytest.approx(expected.total_s)
+
+
+@given(
+    st.sampled_from(CELLS),
+    st.integers(1, 60),
+    st.integers(1, 16),
+    st.integers(8, 600),
+    st.floats(1.0, 100.0),
+)
+def test_what_other_nodes_push_out_comes_back_once(
+    cell: CellName, steps: int, rows: int, hidden: int, times: float
+) -> None:
+    """Never faster than alone, and never longer than reading it all at its slowest."""
+    layer = Layer(cell=cell, steps=steps, rows=rows, inputs=hidden, hidden=hidden)
+    base = machine()
+    alone_s = layer_time(layer, base, 1).total_s
+    among_s = layer_time(layer, base, 1, times * layer.footprint_bytes).total_s
+    slowest = max(point.s_per_byte for point in base.products.far)
+    read_s = COLD * slowest * layer.footprint_bytes
+    again = 1 + base.products.again
+    assert alone_s * (1 - 1e-9) <= among_s <= again * alone_s + 2 * read_s
+
+
+def test_few_steps_wait_longer_for_each_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of one step has nothing to do while its weights come back."""
+    base = machine()
+
+    def far_away_s(steps: int) -> float:
+        layer = Layer(cell="lstm", steps=steps, rows=1, inputs=128, hidden=128)
+        return layer_time(layer, base, 1, 100 * layer.footprint_bytes).total_s
+
+    slow = {steps: far_away_s(steps) for steps in (1, 40)}
+    monkeypatch.setattr(layers, "COLD", 1.0)
+    longer = {steps: slow[steps] - far_away_s(steps) for steps in slow}
+    assert longer[1] > 5 * longer[40] > 0

@@ -140,7 +140,8 @@ def _layer_s(
     own = layer.footprint_bytes
     whole = own + scalar.OTHERS_WEIGHT * np.maximum(0.0, run_bytes - own)
     held = held_in(table, whole)
-    around = _input_s(layer, constants, table, threads, whole, held)
+    cold = _coldness(layer, table, held)
+    around = _input_s(layer, constants, table, threads, whole, held, cold)
     if layer.directions == 2 and layer.cell != "rnn":
         around = around + _reverse_s(layer, constants)
     shared: Truth = np.logical_and(split.by_batch, np.greater(split.threads, 1))
@@ -149,7 +150,7 @@ def _layer_s(
     each = _step_product_s(layer, constants, table, split, layer.step_set_bytes, None)
     first: Values = 0.0
     if layer.cell != "rnn":
-        first = _step_product_s(layer, constants, table, split, whole, held)
+        first = _step_product_s(layer, constants, table, split, whole, held, cold)
     step_s = each + _gates_s(layer, constants, split, shared)
     first_steps_s = layer.directions * (first - each)
     parallel_s = around + np.maximum(0.0, first_steps_s)
@@ -168,6 +169,15 @@ def _gates_s(layer: Extents, constants: OnnxRuntimeCpu, split: Split, shared: Tr
     split_s = shared * (constants.int8_split_step_s if int8 else constants.split_step_s)
     each: Values = cell.step_s + split_s + split.rows * (cell.row_s + tail + layer.hidden * unit_s)
     return each
+
+
+def _coldness(layer: Extents, table: Table, held: Held) -> Values:
+    alone_s, _ = far(table, layer.footprint_bytes)
+    among_s = np.asarray(held.byte_s)
+    share = 1 - np.divide(alone_s, among_s, out=np.ones_like(among_s), where=among_s > alone_s)
+    few = np.minimum(1.0, scalar.FEW_STEPS / np.maximum(1, layer.steps))
+    cold: Values = 1 + (scalar.COLD - 1) * few * share
+    return cold
 
 
 def _repeated(layer: Extents) -> Values:
@@ -195,11 +205,12 @@ def _input_s(
     threads: int,
     working_set: Values,
     held: Held,
+    cold: Values,
 ) -> Values:
     copies = constants.copies
     rows, columns = layer.steps * layer.rows, layer.columns
     seconds = _product_s(
-        layer, constants, table, rows, layer.inputs, columns, threads, working_set, held
+        layer, constants, table, rows, layer.inputs, columns, threads, working_set, held, cold
     )
     buffer = 4 * rows * columns
     room = second_cache_bytes(constants.products)
@@ -217,6 +228,7 @@ def _step_product_s(
     split: Split,
     working_set: Values,
     held: Held | None,
+    cold: Values = 1.0,
 ) -> Values:
     threads: Values = np.where(split.by_batch, 1.0, split.threads)
     slowdown: Values = 1.0
@@ -237,7 +249,7 @@ def _step_product_s(
             threads,
             working_set,
             place,
-            slowdown,
+            slowdown * cold,
         )
     return total
 
@@ -273,7 +285,7 @@ def _product_s(
         depth,
         np.where(wide, parts, columns),
         held_in(table, np.where(wide, working_set / used, working_set)),
-        1 + products.sharing * (used - 1),
+        slowdown * (1 + products.sharing * (used - 1)),
     )
     split = np.minimum(alone + constants.dispatch_s, shared)
     return before + np.where(used == 1, alone, split)
