@@ -16,7 +16,6 @@ from onnx import TensorProto, helper
 import rnncost
 from rnncost.calibration.models import recurrent_model
 from rnncost.calibration.vector import constants_of, numbers_of
-from rnncost.latency.onnxruntime_cpu import layers
 from rnncost.latency.onnxruntime_cpu.defaults import ROW_TILES, default_constants
 from rnncost.latency.onnxruntime_cpu.layers import (
     COLD,
@@ -634,6 +633,6 @@ def test_few_steps_wait_longer_for_each_byte(monkeypatch: pytest.MonkeyPatch) ->
         return layer_time(layer, base, 1, 100 * layer.footprint_bytes).total_s
 
     slow = {steps: far_away_s(steps) for steps in (1, 40)}
-    monkeypatch.setattr(layers, "COLD", 1.0)
+    monkeypatch.setattr("rnncost.latency.onnxruntime_cpu.layers.COLD", 1.0)
     longer = {steps: slow[steps] - far_away_s(steps) for steps in slow}
     assert longer[1] > 5 * longer[40] > 0
