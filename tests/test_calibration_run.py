@@ -185,7 +185,7 @@ def test_one_thread_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert profile.calibration is not None
     assert [x.threads for x in profile.calibration.held_out] == [1]
     assert [threads for threads, _ in machine.timed] == [1]
-    assert any(text.startswith("timing 202 models") for text in said)
+    assert any(text.startswith("timing 204 models") for text in said)
     assert any(text.startswith("fitting") for text in said)
     assert all("\n" not in text for text in said)
 

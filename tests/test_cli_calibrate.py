@@ -57,7 +57,7 @@ def test_the_profile_goes_to_the_user_s_folder_and_is_used_from_then_on(
     assert files_in(folder) == ["host.yaml"]
     assert rnncost.load_profile("host").threads == CORES
     assert all(line.startswith("rnncost: ") for line in err.splitlines())
-    assert "timing 192 models" in err
+    assert "timing 194 models" in err
     assert main(["profiles", "check"]) == 0
     capsys.readouterr()
     assert main(["profiles", "list", "--kind", "cpu"]) == 0

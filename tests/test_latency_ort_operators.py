@@ -704,8 +704,8 @@ def test_a_convolution_between_quantised_values_runs_in_8_bits(relu: bool, tmp_p
 
 
 def test_a_dynamic_convolution_packs_anew_for_each_image() -> None:
-    def work(images: int) -> Any:
-        weight = Weight((32, 16, 3), "int8")
+    def work(images: int, dtype: str = "int8") -> Any:
+        weight = Weight((32, 16, 3), dtype)
         link = Link("ConvInteger", (weight, Given((3,), "uint8", scalar=True)), {"pads": [1, 1]})
         case = Case(name="a", shape=(images, 16, 50), dtype="uint8", links=(link,))
         chain = chain_of(operator_model(case), optimised=False, channels=1)
@@ -718,3 +718,7 @@ def test_a_dynamic_convolution_packs_anew_for_each_image() -> None:
     rates = own.convolutions
     weights_s = 32 * 48 * (50 * rates.integer_mac_s + rates.integer_weight_s)
     assert seconds[0] == pytest.approx(weights_s + 50 * 48 * own.rates.cast)
+    assert work(1, "uint8").kind == "unsigned"
+    faster_s = kernel_time(work(1, "uint8"), fixed, own).compute_s
+    saved = 50 * rates.integer_mac_s - 64 * rates.unsigned_mac_s  # 64 columns are computed
+    assert seconds[0] - faster_s == pytest.approx(32 * 48 * saved)

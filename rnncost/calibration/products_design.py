@@ -146,16 +146,20 @@ def convolutions() -> Iterator[Case]:
 
 def integer_convolutions() -> Iterator[Case]:
     """Convolutions of dynamic quantisation, of few and of many positions."""
-    for shape in ((1, 128, 1), (1, 128, 8), (1, 128, 100), (8, 32, 50)):
+    cases: list[tuple[tuple[int, int, int], str]] = [
+        *[(shape, "int8") for shape in ((1, 128, 1), (1, 128, 8), (1, 128, 100), (8, 32, 50))],
+        *[(shape, "uint8") for shape in ((1, 128, 8), (1, 128, 100))],
+    ]
+    for shape, dtype in cases:
         channels = shape[1]
         yield Case(
-            name=f"integer {shape}",
+            name=f"integer {shape} {dtype}",
             shape=shape,
             dtype="uint8",
             links=(
                 Link(
                     "ConvInteger",
-                    (Weight((channels, channels, 3), "int8"), Given((3,), "uint8", scalar=True)),
+                    (Weight((channels, channels, 3), dtype), Given((3,), "uint8", scalar=True)),
                     {"pads": [1, 1]},
                 ),
             ),

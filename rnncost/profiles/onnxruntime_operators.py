@@ -129,6 +129,7 @@ class Convolutions(Strict, frozen=True, kw_only=True):
     vector_mac_s: Seconds
     scatter_s: Seconds
     integer_mac_s: Seconds
+    unsigned_mac_s: Seconds
     integer_weight_s: Seconds
 
 

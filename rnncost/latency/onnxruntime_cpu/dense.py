@@ -202,10 +202,13 @@ def transposed_convolution(op: Op) -> Convolution:
 def integer_convolution(op: Op) -> Product:
     """An 8-bit convolution: a product of output positions by filters.
 
-    ConvInteger has no packed filters: it multiplies them by the positions of each image.
+    ConvInteger has no packed filters: it multiplies them by the positions of each image, in
+    a faster kernel where they are unsigned.
     """
     quantised = op.op_type.endswith("QLinearConv")
-    w = shape_of(op.inputs[3 if quantised and len(op.inputs) > FLOAT_OPERANDS else 1])
+    weights = op.inputs[3 if quantised and len(op.inputs) > FLOAT_OPERANDS else 1]
+    w = shape_of(weights)
+    signed = weights is None or weights.dtype == "int8"
     out = shape_of(output_of(op))
     groups = op.int_attr("group", 1)
     channels_last = op.int_attr("channels_last", 0) == 1
@@ -217,7 +220,7 @@ def integer_convolution(op: Op) -> Product:
     if quantised:
         around += (("dequantize", float(math.prod(out))),)
     return Product(
-        kind="int8" if quantised else "integer",
+        kind="int8" if quantised else "integer" if signed else "unsigned",
         rows=positions if quantised else filters,
         depth=depth,
         columns=filters if quantised else positions,

@@ -52,7 +52,7 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     written: int = 0
 
 
-ProductKind = Literal["packed", "plain", "transposed", "int8", "integer"]
+ProductKind = Literal["packed", "plain", "transposed", "int8", "integer", "unsigned"]
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +60,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind`` is ``packed`` for stored weights, ``plain`` and ``transposed`` for a second
     operand that is computed (or stored where it cannot be packed), ``int8`` for 8-bit
-    operands, ``integer`` for those of ConvInteger, whose filters are the rows; ``around`` are
-    units of elementwise work before and after it, ``bytes`` those of activations.
+    operands, ``integer`` for those of ConvInteger, whose filters are the rows, and ``unsigned``
+    where its filters are; ``around`` are units of elementwise work before and after it, ``bytes``
+    those of activations.
     """
 
     kind: ProductKind
@@ -170,10 +171,13 @@ def _product_s(
     products, convolutions = constants.products, operators.convolutions
     rows, depth, columns, batch = work.rows, work.depth, work.columns, work.batch
     around = units_s(work.around, operators)
-    if work.kind == "integer":
+    if work.kind in ("integer", "unsigned"):
         # Each image is a product of its own, and packs its operands anew.
         used = threads_for(rows, depth, columns, threads)
-        column_s = columns * convolutions.integer_mac_s + convolutions.integer_weight_s
+        column_s = columns * convolutions.integer_mac_s
+        if work.kind == "unsigned":
+            column_s = -(-columns // COLUMN_TILE) * COLUMN_TILE * convolutions.unsigned_mac_s
+        column_s += convolutions.integer_weight_s
         each = rows * depth * column_s / used + (constants.fork_s if used > 1 else 0.0)
         return around + batch * each
     used = threads_for(rows * batch, depth, columns, threads)

@@ -131,6 +131,7 @@ def default_operators(
             vector_mac_s=0.14 * tick,
             scatter_s=1.5 * tick,
             integer_mac_s=0.17 * tick,
+            unsigned_mac_s=0.031 * tick,
             integer_weight_s=0.42 * tick,
         ),
     )
